@@ -1,1 +1,32 @@
-//! Placeholder.
+//! A load generator whose numbers can be trusted: it measures from the intended send time, accounts for every
+//! arrival, and declares its own run invalid when the generator was the bottleneck.
+//!
+//! Data flows one way: `argv -> Plan -> Schedule -> worker <-> session -> Recorder -> merge -> Report -> files,
+//! table, verdict, exit code`. [`schedule`], [`dispatch`], [`record`] and [`verdict`] are pure: they take time and
+//! facts as arguments and touch neither sockets nor clocks.
+
+pub mod capacity;
+pub mod cli;
+pub mod clock;
+pub mod collect;
+pub mod dispatch;
+pub mod doctor;
+pub mod errors;
+pub mod exit;
+pub mod interrupt;
+pub mod live;
+pub mod observe;
+pub mod pacer;
+pub mod plan;
+pub mod pool;
+pub mod preflight;
+pub mod ramp;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod session;
+pub mod socket;
+pub mod target;
+pub mod verdict;
+pub mod worker;

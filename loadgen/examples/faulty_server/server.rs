@@ -1,0 +1,155 @@
+//! One thread, one poll: accepts, reads, and lets the fault decide what goes back.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::fault::{Fault, Session};
+use crate::stall::Stalls;
+
+/// Connections that may wait to be accepted: more than a load generator opens while the server stops.
+const BACKLOG: i32 = 4096;
+const EVENTS_PER_TURN: usize = 1024;
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+const LISTENER: Token = Token(usize::MAX);
+const PARENT: Token = Token(usize::MAX - 1);
+
+#[derive(Debug)]
+struct Conn {
+    stream: TcpStream,
+    session: Session,
+    /// What the socket has not taken yet. While there is any, nothing is read.
+    unsent: Vec<u8>,
+    /// Closes as soon as everything is sent.
+    ends: bool,
+}
+
+/// The server and its connections, by token.
+#[derive(Debug)]
+pub(crate) struct Server {
+    poll: Poll,
+    listener: TcpListener,
+    fault: Fault,
+    stalls: Option<Stalls>,
+    conns: Vec<Option<Conn>>,
+    free: Vec<usize>,
+    buffer: Vec<u8>,
+    /// Over all connections.
+    replies: u64,
+}
+
+impl Server {
+    /// A server that listens.
+    ///
+    /// # Errors
+    /// What the kernel says to the address, or to standard input where `exit_with_parent` needs to watch it.
+    pub(crate) fn bind(address: SocketAddr, fault: Fault, exit_with_parent: bool) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        if exit_with_parent {
+            let stdin = io::stdin().as_raw_fd();
+            poll.registry().register(&mut SourceFd(&stdin), PARENT, Interest::READABLE)?;
+        }
+        let stalls = match &fault {
+            Fault::Stall { length, every, .. } => Some(Stalls::new(*length, *every)),
+            _ => None,
+        };
+        let buffer = vec![0; READ_BUFFER_BYTES];
+        Ok(Self { poll, listener, fault, stalls, conns: Vec::new(), free: Vec::new(), buffer, replies: 0 })
+    }
+
+    /// Where it listens.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the parent is gone.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        loop {
+            let timeout: Option<Duration> = self.stalls.as_ref().map(Stalls::until_next);
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            // Before anything is served: what came since the stall should have begun waits until it is over.
+            if let Some(stalls) = &mut self.stalls {
+                stalls.stop_if_due();
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept()?,
+                    // Nothing is ever written there, so this is its end.
+                    PARENT => return Ok(()),
+                    Token(index) => self.turn(index),
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        loop {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error),
+            };
+            if matches!(self.fault, Fault::Reset) {
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+                continue;
+            }
+            stream.set_nodelay(true)?;
+            let index = self.free.pop().unwrap_or(self.conns.len());
+            self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+            let conn = Conn { stream, session: Session::default(), unsent: Vec::new(), ends: false };
+            if index == self.conns.len() {
+                self.conns.push(Some(conn));
+            } else {
+                self.conns[index] = Some(conn);
+            }
+        }
+    }
+
+    /// Serves one connection until its socket has no more to give or takes no more.
+    fn turn(&mut self, index: usize) {
+        // An event of a connection that ended earlier in this batch.
+        let Some(conn) = self.conns.get_mut(index).and_then(Option::as_mut) else { return };
+        let result = serve(conn, &self.fault, &mut self.replies, &mut self.buffer);
+        if !matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            self.conns[index] = None;
+            self.free.push(index);
+        }
+    }
+}
+
+/// Returns when the connection has ended; `WouldBlock` when it goes on with its next event.
+fn serve(conn: &mut Conn, fault: &Fault, replies: &mut u64, buffer: &mut [u8]) -> io::Result<()> {
+    loop {
+        while !conn.unsent.is_empty() {
+            let written = conn.stream.write(&conn.unsent)?;
+            conn.unsent.drain(..written);
+        }
+        if conn.ends {
+            return Ok(());
+        }
+        match conn.stream.read(buffer)? {
+            0 => return Ok(()),
+            length => {
+                let input = &buffer[..length];
+                conn.ends = conn.session.answer(fault, replies, input, &mut conn.unsent);
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The command line, as the user types it. [`crate::plan`] makes a validated plan of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidemark_host::cpu::CpuSet;
+
+use crate::target::Target;
+
+/// Measure a connection server from the intended send time, and judge whether the measurement can be trusted.
+#[derive(Debug, Parser)]
+#[command(name = "tidemark-loadgen", version, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Put load on a target and report its latency
+    Run(Box<RunArgs>),
+    /// Check whether this machine can carry a run, and say what to change
+    Doctor(DoctorArgs),
+}
+
+/// `run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --rate the run is a closed loop: each connection waits for its reply before it asks again. Its latencies are then
+not what independent users would feel, because a slow target is asked less.
+
+Exit codes: 0 valid, 2 wrong usage, 3 the run cannot be trusted (INVALID), 4 could not run.")]
+pub struct RunArgs {
+    /// `tcp://HOST:PORT[-PORT]` or HOST:PORT for a TCP echo, `http://HOST[:PORT]/PATH` for HTTP/1.1
+    pub target: Target,
+
+    /// Connections held open
+    #[arg(short, long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub connections: u32,
+
+    /// Requests per second over all connections (open loop)
+    #[arg(short, long, value_name = "PER_SECOND", value_parser = parse_rate)]
+    pub rate: Option<f64>,
+
+    /// How long to measure, after the warm-up
+    #[arg(short, long, default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+
+    /// How requests arrive [default: poisson with --rate, closed without]
+    #[arg(long, value_enum)]
+    pub arrival: Option<ArrivalArg>,
+
+    /// Bytes of an echo request; of the body of an HTTP POST [default: 64 for echo; 0, a GET, for HTTP]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=16_777_216))]
+    pub payload: Option<u32>,
+
+    /// How long to load the target before measuring
+    #[arg(long, default_value = "1s", value_parser = parse_duration_or_zero)]
+    pub warmup: Duration,
+
+    /// A request without reply for this long has timed out
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub timeout: Duration,
+
+    /// Connection attempts per second
+    #[arg(long, value_name = "PER_SECOND", default_value = "20000", value_parser = parse_rate)]
+    pub connect_rate: f64,
+
+    /// A handshake that takes longer has failed
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    pub connect_timeout: Duration,
+
+    /// Worker threads [default: half the CPUs for a local target, else all; more if descriptors need it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// CPUs to run on, such as 1 or 0,2-3; each worker is pinned to one of them
+    #[arg(long, value_name = "CPUS")]
+    pub pin: Option<CpuSet>,
+
+    /// Local addresses to connect from, ADDR or ADDR-ADDR [default: the kernel's choice; on loopback as many as needed]
+    #[arg(long, value_name = "ADDR-RANGE")]
+    pub source: Option<String>,
+
+    /// Seed of the arrival times
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Where results go: DIR/<run id>/, with a link DIR/latest
+    #[arg(short, long, value_name = "DIR", default_value = "results")]
+    pub output: PathBuf,
+
+    /// Also write report.json to standard output, instead of the table; only `-` is accepted
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    pub json: Option<String>,
+
+    /// What to show while the run goes
+    #[arg(long, value_enum, default_value_t = LiveArg::Auto)]
+    pub live: LiveArg,
+}
+
+/// `--arrival`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArrivalArg {
+    /// Independent users: exponentially distributed gaps
+    Poisson,
+    /// Evenly spaced
+    Constant,
+    /// As fast as replies come
+    Closed,
+}
+
+/// `--live`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LiveArg {
+    /// A bar on a terminal, plain lines elsewhere
+    Auto,
+    /// A line a second
+    Plain,
+    /// Nothing
+    Off,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Connections that the run shall hold
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub connections: u64,
+}
+
+/// Rates beyond this are no schedule: a hundred nanoseconds is the cost of a send.
+const RATE_MAX: f64 = 10_000_000.0;
+/// A day: longer runs are cut into several.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
+        _ => Err(format!("a rate is a number above 0 and up to {RATE_MAX}, such as 20000")),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration_or_zero(text)?;
+    if duration.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(duration) }
+}
+
+fn parse_duration_or_zero(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
+        Ok(_) => Err("longer than a day".to_owned()),
+        Err(error) => Err(format!("{error}; write 250ms, 10s or 5m")),
+    }
+}

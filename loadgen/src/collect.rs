@@ -1,0 +1,152 @@
+//! Adds up what the workers hand over, interval by interval, and logs each interval as soon as it is whole.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, SystemTime};
+
+use crate::live::Live;
+use crate::plan::Plan;
+use crate::record::{Kind, Recording};
+use crate::report::SeriesRow;
+use crate::report::files::RunDir;
+use crate::report::hlog::IntervalLog;
+use crate::worker::INTERVAL_NS;
+
+/// Adds recordings up. Interval 0 is the ramp and the warm-up; interval `k` ends `k` seconds into the measurement.
+pub struct Collector {
+    names: Vec<String>,
+    duration_s: f64,
+    warmup: Duration,
+    log: IntervalLog,
+    totals: Vec<Recording>,
+    rows: Vec<Vec<SeriesRow>>,
+    peak_open: Vec<u64>,
+    open: Vec<Arc<AtomicU64>>,
+    /// Intervals that some worker has not handed over yet, by population.
+    pending: BTreeMap<usize, Vec<Recording>>,
+    /// Intervals handed over, by worker.
+    handed_over: Vec<usize>,
+    spares: Vec<Sender<Recording>>,
+}
+
+impl Collector {
+    /// A collector that logs to `latency.hlog` in `dir`. `spares` takes emptied recordings back to each worker, `open` has
+    /// the number of open connections of each population.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn create(
+        plan: &Plan,
+        dir: &RunDir,
+        started_at: SystemTime,
+        spares: Vec<Sender<Recording>>,
+        open: Vec<Arc<AtomicU64>>,
+    ) -> io::Result<Self> {
+        let log_start = started_at - plan.warmup;
+        Ok(Self {
+            names: plan.populations.iter().map(|population| population.name.clone()).collect(),
+            duration_s: plan.duration.as_secs_f64(),
+            warmup: plan.warmup,
+            log: IntervalLog::create(&dir.path.join("latency.hlog"), log_start, &dir.id)?,
+            totals: plan.populations.iter().map(|_| Recording::new()).collect(),
+            rows: plan.populations.iter().map(|_| Vec::new()).collect(),
+            peak_open: vec![0; plan.populations.len()],
+            open,
+            pending: BTreeMap::new(),
+            handed_over: vec![0; plan.workers],
+            spares,
+        })
+    }
+
+    /// Takes what one worker recorded in one interval, and logs the intervals that this completes.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn add(
+        &mut self,
+        worker: usize,
+        index: usize,
+        recordings: Vec<Recording>,
+        live: &Live,
+    ) -> io::Result<()> {
+        self.handed_over[worker] = index + 1;
+        match self.pending.get_mut(&index) {
+            None => {
+                self.pending.insert(index, recordings);
+            }
+            Some(sums) => {
+                for (sum, mut recording) in sums.iter_mut().zip(recordings) {
+                    sum.add(&recording);
+                    recording.clear();
+                    // A worker that is done needs none.
+                    drop(self.spares[worker].send(recording));
+                }
+            }
+        }
+        // A worker that ended hands over no more, and later intervals wait for `finish`.
+        let complete = self.handed_over.iter().copied().min().unwrap_or(0);
+        self.log_until(complete, live)
+    }
+
+    fn log_until(&mut self, end: usize, live: &Live) -> io::Result<()> {
+        while let Some(entry) = self.pending.first_entry() {
+            if *entry.key() >= end {
+                break;
+            }
+            let (index, recordings) = entry.remove_entry();
+            for (population, mut recording) in recordings.into_iter().enumerate() {
+                self.log_interval(population, index, &recording, live)?;
+                self.totals[population].add(&recording);
+                recording.clear();
+                // Whose it was no longer matters: one goes back for each that was handed over.
+                drop(self.spares[index % self.spares.len()].send(recording));
+            }
+            self.log.flush()?;
+        }
+        Ok(())
+    }
+
+    fn log_interval(
+        &mut self,
+        population: usize,
+        index: usize,
+        recording: &Recording,
+        live: &Live,
+    ) -> io::Result<()> {
+        let interval = Duration::from_nanos(INTERVAL_NS);
+        let (start, length) = match u32::try_from(index).unwrap_or(u32::MAX).checked_sub(1) {
+            None => (Duration::ZERO, self.warmup),
+            Some(earlier) => (self.warmup + interval * earlier, interval),
+        };
+        for kind in Kind::ALL {
+            let values = recording.histogram(kind);
+            if !values.is_empty() {
+                let tag = format!("{}.{}", self.names[population], kind.name());
+                self.log.write(&tag, start, length, values)?;
+            }
+        }
+        let open = self.open[population].load(Ordering::Relaxed);
+        self.peak_open[population] = self.peak_open[population].max(open);
+        let is_empty = recording.account.scheduled == 0 && recording.histogram(Kind::Response).is_empty();
+        if index > 0 && !is_empty {
+            let row = SeriesRow::new(index as f64 * interval.as_secs_f64(), open, recording);
+            live.interval(&row, self.duration_s);
+            self.rows[population].push(row);
+        }
+        Ok(())
+    }
+
+    /// Logs what is left, and returns for each population the sum of all intervals, its rows, and the most connections
+    /// that were open.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn finish(mut self, live: &Live) -> io::Result<Vec<(Recording, Vec<SeriesRow>, u64)>> {
+        self.log_until(usize::MAX, live)?;
+        let results = self.totals.into_iter().zip(self.rows).zip(self.peak_open);
+        Ok(results.map(|((total, rows), peak_open)| (total, rows, peak_open)).collect())
+    }
+}

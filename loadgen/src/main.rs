@@ -1,0 +1,58 @@
+//! Parse, run, exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tidemark_loadgen::capacity::Machine;
+use tidemark_loadgen::cli::{Cli, Command, RunArgs};
+use tidemark_loadgen::exit::Exit;
+use tidemark_loadgen::live::Live;
+use tidemark_loadgen::plan::{Plan, PlanError};
+use tidemark_loadgen::report::{Report, table};
+use tidemark_loadgen::run::RunError;
+use tidemark_loadgen::{doctor, run};
+
+fn main() -> ExitCode {
+    let exit = match Cli::parse().command {
+        Command::Run(args) => run_load(&args).unwrap_or_else(|error| {
+            // Nothing is left to do when standard error is closed.
+            drop(writeln!(io::stderr(), "tidemark-loadgen: {error:#}"));
+            exit_of(&error)
+        }),
+        Command::Doctor(args) => {
+            let (table, is_enough) = doctor::run(args.connections);
+            drop(io::stdout().write_all(table.as_bytes()));
+            if is_enough { Exit::Good } else { Exit::CouldNotRun }
+        }
+    };
+    exit.into()
+}
+
+fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
+    let plan = Plan::new(args, &Machine::read()?)?;
+    let live = Live::new(args.live);
+    for note in &plan.notes {
+        live.say(note);
+    }
+    let (outcome, dir) = run::run(&plan, &args.output, &live)?;
+    let report = Report::new(&plan, &outcome, &dir.id, std::env::args().collect());
+    dir.finish(&report)?;
+    let mut stdout = io::stdout().lock();
+    if args.json.is_some() {
+        serde_json::to_writer_pretty(&mut stdout, &report)?;
+        writeln!(stdout)?;
+    } else {
+        write!(stdout, "{}", table::render(&report))?;
+        writeln!(stdout, "results in {}", dir.path.display())?;
+    }
+    Ok(if report.verdict.valid { Exit::Good } else { Exit::NotTrustworthy })
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    match (error.downcast_ref::<PlanError>(), error.downcast_ref::<RunError>()) {
+        (Some(PlanError::Target(_) | PlanError::Usage(_)), _) => Exit::Usage,
+        (_, Some(RunError::Interrupted)) => Exit::NotTrustworthy,
+        _ => Exit::CouldNotRun,
+    }
+}

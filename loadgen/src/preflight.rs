@@ -1,0 +1,156 @@
+//! One exchange before the run: is there something that answers? So that a wrong port or protocol is told in one line at
+//! once, and not after a whole run.
+
+use std::io::{self, ErrorKind as IoErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::errors::ErrorKind;
+use crate::plan::Plan;
+use crate::session::{Script, Session};
+use crate::target::Protocol;
+
+/// The longest wait for the one reply, also when a run allows its requests more.
+const REPLY_TIMEOUT_MAX: Duration = Duration::from_secs(5);
+/// What is read at once.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What the target did wrong.
+#[derive(Debug, Error)]
+pub enum PreflightError {
+    /// No connection.
+    #[error("cannot connect to {address}: {source}; is the server running, and is this its address?")]
+    Connect {
+        /// Where to.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A connection, and no reply.
+    #[error("{address} took the connection but sent no reply within {seconds} s; is it {expected}?")]
+    Silent {
+        /// The target.
+        address: SocketAddr,
+        /// How long was waited.
+        seconds: f64,
+        /// What the run takes it for.
+        expected: &'static str,
+    },
+    /// The connection ended before the reply.
+    #[error(
+        "{address} closed the connection before it replied ({source}); is it {expected}, and is it full?"
+    )]
+    Ended {
+        /// The target.
+        address: SocketAddr,
+        /// How it ended.
+        source: io::Error,
+        /// What the run takes it for.
+        expected: &'static str,
+    },
+    /// Something else than the reply.
+    #[error(
+        "{address} replied with something else than {expected} would ({kind}); check the port and the scheme"
+    )]
+    Strange {
+        /// The target.
+        address: SocketAddr,
+        /// What was wrong.
+        kind: ErrorKind,
+        /// What the run takes it for.
+        expected: &'static str,
+    },
+    /// An HTTP error.
+    #[error("{address} answered {path} with {kind}; check the path")]
+    Refused {
+        /// The target.
+        address: SocketAddr,
+        /// The path asked for.
+        path: String,
+        /// The status.
+        kind: ErrorKind,
+    },
+}
+
+/// Does one exchange with the target's first port.
+///
+/// # Errors
+/// When there is no reply, or one that is none.
+pub fn check(plan: &Plan, script: &Script) -> Result<(), PreflightError> {
+    let address = plan.addresses[0];
+    let expected = match &plan.target.protocol {
+        Protocol::Echo => "a TCP echo server",
+        Protocol::Http { .. } => "an HTTP/1.1 server",
+    };
+    let timeout = plan.timeout.min(REPLY_TIMEOUT_MAX);
+    let stream = TcpStream::connect_timeout(&address, plan.connect.timeout)
+        .map_err(|source| PreflightError::Connect { address, source })?;
+    match exchange(stream, script, timeout) {
+        Ok(None) => Ok(()),
+        Ok(Some(kind)) => match &plan.target.protocol {
+            Protocol::Http { path } if matches!(kind, ErrorKind::Status(_)) => {
+                Err(PreflightError::Refused { address, path: path.clone(), kind })
+            }
+            _ => Err(PreflightError::Strange { address, kind, expected }),
+        },
+        Err(error) if matches!(error.kind(), IoErrorKind::WouldBlock | IoErrorKind::TimedOut) => {
+            Err(PreflightError::Silent { address, seconds: timeout.as_secs_f64(), expected })
+        }
+        Err(source) => Err(PreflightError::Ended { address, source, expected }),
+    }
+}
+
+/// Returns what was wrong with the reply, if it came.
+fn exchange(mut stream: TcpStream, script: &Script, timeout: Duration) -> io::Result<Option<ErrorKind>> {
+    let deadline = Instant::now() + timeout;
+    stream.set_write_timeout(Some(timeout))?;
+    // The reply may have to be read while the request is still being written: an echo server stops reading when its
+    // own output is stuck.
+    let mut writer = stream.try_clone()?;
+    let mut session = Session::new(script);
+    let request = session.request(script);
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || writer.write_all(request));
+        let read = read_reply(&mut stream, &mut session, script, deadline);
+        // Ends the writer, should the target have stopped reading.
+        drop(stream.shutdown(std::net::Shutdown::Both));
+        let written = writing.join().unwrap_or(Ok(()));
+        match read {
+            Ok(Some(kind)) => Ok(Some(kind)),
+            Ok(None) => written.map(|()| None),
+            Err(error) => Err(error),
+        }
+    })
+}
+
+fn read_reply(
+    stream: &mut TcpStream,
+    session: &mut Session,
+    script: &Script,
+    deadline: Instant,
+) -> io::Result<Option<ErrorKind>> {
+    let mut buffer = vec![0; READ_BUFFER_BYTES];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(IoErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let length = stream.read(&mut buffer)?;
+        let reply = if length == 0 {
+            match session.end_of_stream() {
+                Ok(Some(reply)) => Ok(Some(reply)),
+                _ => return Err(IoErrorKind::UnexpectedEof.into()),
+            }
+        } else {
+            session.receive(script, &mut &buffer[..length], true)
+        };
+        match reply {
+            Ok(Some(reply)) => return Ok(reply.error),
+            Ok(None) => {}
+            Err(kind) => return Ok(Some(kind)),
+        }
+    }
+}

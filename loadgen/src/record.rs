@@ -1,0 +1,260 @@
+//! What is recorded: histograms and the account of arrivals, per worker and population.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::errors::ErrorKind;
+
+/// The shortest latency that is told apart.
+pub const LOWEST_NS: u64 = 1;
+/// The longest latency that is told apart: 60 s. What is longer is recorded as this and counted as saturated.
+pub const HIGHEST_NS: u64 = 60_000_000_000;
+/// Significant decimal digits that a histogram keeps: a figure read from it is within 0.1 %.
+pub const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// The kinds of latency, in the order of every table and file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Intended send time to last byte of the reply: what users feel.
+    Response,
+    /// Sent to last byte of the reply: what the target did once it was asked.
+    Service,
+    /// Intended send time to taken up: the generator's own lateness, nothing else.
+    Lag,
+    /// Taken up to sent: no connection was free.
+    Wait,
+    /// Connection set-up: connect called to established.
+    Connect,
+}
+
+impl Kind {
+    /// All kinds, in display order.
+    pub const ALL: [Self; 5] = [Self::Response, Self::Service, Self::Lag, Self::Wait, Self::Connect];
+
+    /// The name in tables, files and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Response => "response",
+            Self::Service => "service",
+            Self::Lag => "lag",
+            Self::Wait => "wait",
+            Self::Connect => "connect",
+        }
+    }
+}
+
+/// An empty latency histogram, in ns.
+///
+/// # Panics
+/// Never: the bounds are constants that the crate accepts.
+pub fn latency_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, SIGNIFICANT_DIGITS).expect("constant bounds are valid")
+}
+
+/// Where arrivals whose intended time lies in the measured window ended up.
+///
+/// At the end of every run `scheduled` is the sum of the five outcomes; [`Account::balances`] is checked and a run whose
+/// account does not balance is invalid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Arrivals that fell due in the measured window.
+    pub scheduled: u64,
+    /// Answered, correctly.
+    pub completed: u64,
+    /// Answered wrongly, or the connection failed under them.
+    pub errored: u64,
+    /// Not answered within the request timeout.
+    pub timed_out: u64,
+    /// Sent, and neither answered nor failed when the run ended.
+    pub in_flight_at_end: u64,
+    /// Never put on a connection.
+    pub never_sent: u64,
+}
+
+impl Account {
+    /// Whether every arrival ended in exactly one outcome.
+    pub fn balances(&self) -> bool {
+        self.scheduled
+            == self.completed + self.errored + self.timed_out + self.in_flight_at_end + self.never_sent
+    }
+
+    /// Adds another worker's or interval's account.
+    pub fn add(&mut self, other: &Self) {
+        self.scheduled += other.scheduled;
+        self.completed += other.completed;
+        self.errored += other.errored;
+        self.timed_out += other.timed_out;
+        self.in_flight_at_end += other.in_flight_at_end;
+        self.never_sent += other.never_sent;
+    }
+}
+
+/// What happened to the connections of a population.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Connections established, reconnections included.
+    pub opened: u64,
+    /// Connections given up after their last attempt.
+    pub failed: u64,
+    /// Established connections that the peer or the network ended without announcing it.
+    pub lost: u64,
+    /// Connections that the peer closed as it had announced, and that were opened again.
+    pub renewed: u64,
+}
+
+impl Connections {
+    /// Adds another worker's or interval's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.failed += other.failed;
+        self.lost += other.lost;
+        self.renewed += other.renewed;
+    }
+}
+
+/// Everything one worker records of one population in one interval.
+///
+/// A recording is owned by one thread at a time: the worker fills it, hands it over at the end of the interval in
+/// exchange for an empty one, and the collector adds it up. So recording takes no lock.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    histograms: [Histogram<u64>; Kind::ALL.len()],
+    /// Values beyond [`HIGHEST_NS`], recorded as that.
+    pub saturated: u64,
+    /// Where the arrivals ended up.
+    pub account: Account,
+    /// Arrivals in the measured window that were taken up before it ended.
+    pub taken_up_in_time: u64,
+    /// Connection events.
+    pub connections: Connections,
+    /// Errors by kind, of requests and of connections.
+    pub errors: BTreeMap<ErrorKind, u64>,
+    /// Bytes of requests that left, all phases.
+    pub sent_bytes: u64,
+    /// Bytes of replies that came, all phases.
+    pub received_bytes: u64,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Recording {
+    /// An empty recording. Its memory is touched, and so becomes resident, only where values fall.
+    pub fn new() -> Self {
+        Self {
+            histograms: std::array::from_fn(|_| latency_histogram()),
+            saturated: 0,
+            account: Account::default(),
+            taken_up_in_time: 0,
+            connections: Connections::default(),
+            errors: BTreeMap::new(),
+            sent_bytes: 0,
+            received_bytes: 0,
+        }
+    }
+
+    /// Records one latency, in ns.
+    pub fn record(&mut self, kind: Kind, value_ns: u64) {
+        let histogram = &mut self.histograms[kind as usize];
+        if value_ns > HIGHEST_NS {
+            self.saturated += 1;
+        }
+        histogram.saturating_record(value_ns);
+    }
+
+    /// Counts one error.
+    pub fn error(&mut self, kind: ErrorKind) {
+        *self.errors.entry(kind).or_default() += 1;
+    }
+
+    /// The histogram of one kind.
+    pub fn histogram(&self, kind: Kind) -> &Histogram<u64> {
+        &self.histograms[kind as usize]
+    }
+
+    /// Adds another recording. Counts are added bucket by bucket, so nothing is lost.
+    ///
+    /// # Panics
+    /// Never: all recordings have the same bounds.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.histograms.iter_mut().zip(&other.histograms) {
+            // An empty histogram is common (`wait`, `connect`) and its scan is not free.
+            if !theirs.is_empty() {
+                mine.add(theirs).expect("recordings share their bounds");
+            }
+        }
+        self.saturated += other.saturated;
+        self.account.add(&other.account);
+        self.taken_up_in_time += other.taken_up_in_time;
+        self.connections.add(&other.connections);
+        for (kind, count) in &other.errors {
+            *self.errors.entry(*kind).or_default() += count;
+        }
+        self.sent_bytes += other.sent_bytes;
+        self.received_bytes += other.received_bytes;
+    }
+
+    /// Empties it for the next interval, keeping its memory.
+    pub fn clear(&mut self) {
+        for histogram in &mut self.histograms {
+            if !histogram.is_empty() {
+                histogram.reset();
+            }
+        }
+        self.saturated = 0;
+        self.account = Account::default();
+        self.taken_up_in_time = 0;
+        self.connections = Connections::default();
+        self.errors.clear();
+        self.sent_bytes = 0;
+        self.received_bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_value_beyond_the_range_is_kept_and_counted() {
+        let mut recording = Recording::new();
+        recording.record(Kind::Response, HIGHEST_NS + 1);
+        assert_eq!(recording.saturated, 1);
+        assert_eq!(recording.histogram(Kind::Response).len(), 1);
+    }
+
+    #[test]
+    fn clearing_leaves_nothing_behind() {
+        let mut recording = Recording::new();
+        recording.record(Kind::Lag, 10);
+        recording.error(ErrorKind::Reset);
+        recording.account.scheduled = 3;
+        recording.connections.opened = 4;
+        recording.clear();
+        assert!(Kind::ALL.iter().all(|&kind| recording.histogram(kind).is_empty()));
+        assert!(recording.errors.is_empty());
+        assert_eq!(recording.account, Account::default());
+        assert_eq!(recording.connections, Connections::default());
+    }
+
+    proptest! {
+        #[test]
+        fn merging_equals_recording_into_one(values in prop::collection::vec(1u64..HIGHEST_NS, 0..200), split in 0usize..200) {
+            let split = split.min(values.len());
+            let mut whole = Recording::new();
+            let (mut left, mut right) = (Recording::new(), Recording::new());
+            for (index, &value) in values.iter().enumerate() {
+                whole.record(Kind::Service, value);
+                if index < split { left.record(Kind::Service, value) } else { right.record(Kind::Service, value) }
+            }
+            left.add(&right);
+            prop_assert_eq!(left.histogram(Kind::Service), whole.histogram(Kind::Service));
+        }
+    }
+}

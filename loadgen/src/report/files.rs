@@ -1,0 +1,66 @@
+//! Where a run's files go: `DIR/<run id>/`, and a link `DIR/latest` to the newest.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::Report;
+
+/// Runs that may start in the same second before their directories run out of names.
+const SUFFIXES_MAX: u32 = 100;
+
+/// The directory of one run.
+#[derive(Debug)]
+pub struct RunDir {
+    root: PathBuf,
+    /// The run's id: its start in UTC, and a suffix where two runs started in the same second.
+    pub id: String,
+    /// The directory itself.
+    pub path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes a directory of its own for a run that starts now. Never reuses one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(root: &Path, now: SystemTime) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        let stamp = humantime::format_rfc3339_seconds(now).to_string().replace([':', '-'], "");
+        for suffix in 1..=SUFFIXES_MAX {
+            let id = if suffix == 1 { stamp.clone() } else { format!("{stamp}-{suffix}") };
+            let path = root.join(&id);
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    return Ok(Self { root: root.to_owned(), id, path });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Writes `report.json` and points `latest` here.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn finish(&self, report: &Report) -> io::Result<()> {
+        let mut json = serde_json::to_string_pretty(report)?;
+        json.push('\n');
+        // Under another name first, so that nobody ever reads half a report.
+        let partial = self.path.join("report.json.partial");
+        fs::write(&partial, json)?;
+        fs::rename(&partial, self.path.join("report.json"))?;
+        self.link_latest()
+    }
+
+    fn link_latest(&self) -> io::Result<()> {
+        let link = self.root.join(format!(".latest-{}", self.id));
+        symlink(&self.id, &link)?;
+        // A rename replaces the old link at once; it never replaces a directory that somebody named so.
+        fs::rename(&link, self.root.join("latest")).inspect_err(|_| drop(fs::remove_file(&link)))
+    }
+}

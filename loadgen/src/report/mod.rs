@@ -1,0 +1,379 @@
+//! The report of a run: what is written to `report.json` and shown as a table.
+//!
+//! Its shape is an interface: fields are added, and `schema_version` goes up when one changes its meaning or goes away.
+
+pub mod files;
+pub mod hlog;
+pub mod table;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use tidemark_host::facts::{self, Facts};
+
+use crate::observe::{Observed, run_queue_fraction};
+use crate::plan::{Plan, PopulationPlan};
+use crate::record::{Account, Kind, Recording};
+use crate::run::Outcome;
+use crate::schedule::Arrivals;
+use crate::verdict::{self, Ended, Verdict};
+
+/// The version of the shape of [`Report`].
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A whole run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Which run it was.
+    pub run: Run,
+    /// The machine that the generator ran on.
+    pub host: Facts,
+    /// The target as the user wrote it.
+    pub target: String,
+    /// The plan as it was run.
+    pub plan: serde_json::Value,
+    /// The results, by population.
+    pub populations: Vec<Population>,
+    /// A row a second, by population.
+    pub series: Vec<Series>,
+    /// What the generator did and suffered.
+    pub generator: Generator,
+    /// Whether all this can be trusted.
+    pub verdict: Verdict,
+}
+
+/// Identity of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// The name of its directory.
+    pub id: String,
+    /// When the measurement began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// Length of the measured window as planned.
+    pub duration_s: f64,
+    /// Length of the measured window as it was.
+    pub measured_s: f64,
+    /// How it ended.
+    pub ended: Ended,
+    /// The command line.
+    pub argv: Vec<String>,
+    /// Seed of the arrival times.
+    pub seed: u64,
+    /// Version of the load generator.
+    pub version: String,
+}
+
+/// The results of one population.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Population {
+    /// Its name.
+    pub name: String,
+    /// How its requests were to arrive.
+    pub arrivals_planned: Arrivals,
+    /// Its connections.
+    pub connections: ConnectionCounts,
+    /// Where its arrivals ended up.
+    pub arrivals: ArrivalCounts,
+    /// Intended to done.
+    pub response: Latency,
+    /// Sent to done.
+    pub service: Latency,
+    /// Intended to taken up.
+    pub lag: Latency,
+    /// Taken up to sent.
+    pub wait: Latency,
+    /// Connection set-up.
+    pub connect: Latency,
+    /// Errors by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// Bytes of requests, all phases.
+    pub sent_bytes: u64,
+    /// Bytes of replies, all phases.
+    pub received_bytes: u64,
+}
+
+impl Population {
+    /// The latency of one kind.
+    pub fn latency(&self, kind: Kind) -> &Latency {
+        match kind {
+            Kind::Response => &self.response,
+            Kind::Service => &self.service,
+            Kind::Lag => &self.lag,
+            Kind::Wait => &self.wait,
+            Kind::Connect => &self.connect,
+        }
+    }
+}
+
+/// What happened to connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionCounts {
+    /// Asked for.
+    pub requested: u64,
+    /// Established, again included.
+    pub opened: u64,
+    /// Given up.
+    pub failed: u64,
+    /// Ended unannounced by the target or the network.
+    pub lost: u64,
+    /// Closed as announced, or after a timeout, and opened again.
+    pub renewed: u64,
+    /// The most that were open at the end of an interval.
+    pub peak_open: u64,
+}
+
+/// Where arrivals ended up; the first is the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrivalCounts {
+    /// Due in the measured window.
+    pub scheduled: u64,
+    /// Answered, correctly.
+    pub completed: u64,
+    /// Answered wrongly, or failed.
+    pub errored: u64,
+    /// Not answered in time.
+    pub timed_out: u64,
+    /// Not answered when the run ended.
+    pub in_flight_at_end: u64,
+    /// Never put on a connection.
+    pub never_sent: u64,
+}
+
+impl From<&Account> for ArrivalCounts {
+    fn from(account: &Account) -> Self {
+        Self {
+            scheduled: account.scheduled,
+            completed: account.completed,
+            errored: account.errored,
+            timed_out: account.timed_out,
+            in_flight_at_end: account.in_flight_at_end,
+            never_sent: account.never_sent,
+        }
+    }
+}
+
+/// A latency distribution in figures, ns; all zero when nothing was recorded. Quantiles are those of the histogram:
+/// within 0.1 % above the recorded value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub struct Latency {
+    pub count: u64,
+    pub min_ns: u64,
+    pub mean_ns: f64,
+    pub stdev_ns: f64,
+    pub p50_ns: u64,
+    pub p90_ns: u64,
+    pub p95_ns: u64,
+    pub p99_ns: u64,
+    pub p99_9_ns: u64,
+    pub p99_99_ns: u64,
+    pub max_ns: u64,
+}
+
+impl From<&Histogram<u64>> for Latency {
+    fn from(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let quantile = |quantile| histogram.value_at_quantile(quantile);
+        Self {
+            count: histogram.len(),
+            min_ns: histogram.min(),
+            mean_ns: histogram.mean(),
+            stdev_ns: histogram.stdev(),
+            p50_ns: quantile(0.5),
+            p90_ns: quantile(0.9),
+            p95_ns: quantile(0.95),
+            p99_ns: quantile(0.99),
+            p99_9_ns: quantile(0.999),
+            p99_99_ns: quantile(0.9999),
+            max_ns: histogram.max(),
+        }
+    }
+}
+
+/// The course of one population over time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Series {
+    /// Name of the population.
+    pub population: String,
+    /// A row a second.
+    pub rows: Vec<SeriesRow>,
+}
+
+/// One second. Latencies are of what was done in it, also when it was intended earlier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub struct SeriesRow {
+    /// End of the interval, seconds after the measurement began.
+    pub t_s: f64,
+    pub connections_open: u64,
+    pub scheduled: u64,
+    pub completed: u64,
+    pub errored: u64,
+    pub timed_out: u64,
+    pub response_p50_ns: u64,
+    pub response_p99_ns: u64,
+    pub response_max_ns: u64,
+    pub service_p50_ns: u64,
+    pub service_p99_ns: u64,
+    pub lag_p50_ns: u64,
+    pub lag_p99_ns: u64,
+    pub lag_max_ns: u64,
+}
+
+impl SeriesRow {
+    /// The row of an interval that ended `t_s` seconds after the measurement began.
+    pub fn new(t_s: f64, connections_open: u64, recording: &Recording) -> Self {
+        let [response, service, lag] =
+            [Kind::Response, Kind::Service, Kind::Lag].map(|kind| recording.histogram(kind));
+        Self {
+            t_s,
+            connections_open,
+            scheduled: recording.account.scheduled,
+            completed: recording.account.completed,
+            errored: recording.account.errored,
+            timed_out: recording.account.timed_out,
+            response_p50_ns: response.value_at_quantile(0.5),
+            response_p99_ns: response.value_at_quantile(0.99),
+            response_max_ns: response.max(),
+            service_p50_ns: service.value_at_quantile(0.5),
+            service_p99_ns: service.value_at_quantile(0.99),
+            lag_p50_ns: lag.value_at_quantile(0.5),
+            lag_p99_ns: lag.value_at_quantile(0.99),
+            lag_max_ns: lag.max(),
+        }
+    }
+}
+
+/// What the generator did and suffered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generator {
+    /// CPU time of the whole process from the start of the schedule to its end.
+    pub cpu_s: f64,
+    /// Each worker.
+    pub workers: Vec<WorkerReport>,
+    /// The machine meanwhile.
+    pub machine: Observed,
+}
+
+/// One worker.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct WorkerReport {
+    /// The part of its time spent on events and sends. At 1 it is the bottleneck.
+    pub work_fraction: f64,
+    /// The part of its time that it was ready to run and had no CPU.
+    pub run_queue_fraction: f64,
+    /// Its CPU time, spinning included.
+    pub cpu_s: f64,
+}
+
+impl Report {
+    /// Makes the report of a run.
+    pub fn new(plan: &Plan, outcome: &Outcome, run_id: &str, argv: Vec<String>) -> Self {
+        let populations: Vec<Population> = plan
+            .populations
+            .iter()
+            .zip(&outcome.populations)
+            .map(|(plan, result)| population(plan, result))
+            .collect();
+        let series = plan
+            .populations
+            .iter()
+            .zip(&outcome.populations)
+            .map(|(plan, result)| Series { population: plan.name.clone(), rows: result.rows.clone() });
+        Self {
+            schema_version: SCHEMA_VERSION,
+            run: Run {
+                id: run_id.to_owned(),
+                started_at: rfc3339(outcome.started_at),
+                duration_s: plan.duration.as_secs_f64(),
+                measured_s: outcome.measured_s(),
+                ended: outcome.ended,
+                argv,
+                seed: plan.seed,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            host: facts::facts(),
+            target: plan.target.to_string(),
+            plan: serde_json::to_value(plan).unwrap_or_default(),
+            populations,
+            series: series.collect(),
+            generator: generator(outcome),
+            verdict: judge(plan, outcome),
+        }
+    }
+
+    /// Whether arrivals had intended times of their own.
+    pub fn is_open_loop(&self) -> bool {
+        self.populations.iter().any(|population| population.arrivals_planned.rate().is_some())
+    }
+
+    /// What was decided for the user, and why.
+    pub fn plan_notes(&self) -> Vec<String> {
+        let notes = self.plan.get("notes").and_then(serde_json::Value::as_array);
+        notes.into_iter().flatten().filter_map(|note| note.as_str().map(str::to_owned)).collect()
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+fn population(plan: &PopulationPlan, result: &crate::run::PopulationResult) -> Population {
+    let total = &result.total;
+    let latency = |kind| Latency::from(total.histogram(kind));
+    Population {
+        name: plan.name.clone(),
+        arrivals_planned: plan.arrivals,
+        connections: ConnectionCounts {
+            requested: plan.connections.into(),
+            opened: total.connections.opened,
+            failed: total.connections.failed,
+            lost: total.connections.lost,
+            renewed: total.connections.renewed,
+            peak_open: result.peak_open,
+        },
+        arrivals: ArrivalCounts::from(&total.account),
+        response: latency(Kind::Response),
+        service: latency(Kind::Service),
+        lag: latency(Kind::Lag),
+        wait: latency(Kind::Wait),
+        connect: latency(Kind::Connect),
+        errors: total.errors.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
+        sent_bytes: total.sent_bytes,
+        received_bytes: total.received_bytes,
+    }
+}
+
+fn generator(outcome: &Outcome) -> Generator {
+    let workers = outcome.workers.iter().map(|worker| WorkerReport {
+        work_fraction: worker.busy_ns as f64 / worker.elapsed_ns.max(1) as f64,
+        run_queue_fraction: run_queue_fraction(&worker.sched, worker.elapsed_ns),
+        cpu_s: worker.sched.run_ns as f64 / 1e9,
+    });
+    Generator { cpu_s: outcome.observed.cpu_s, workers: workers.collect(), machine: outcome.observed }
+}
+
+/// The verdict of the run is that of its populations together: valid when all are, trusted as far as the least.
+fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
+    let verdicts = plan.populations.iter().zip(&outcome.populations).map(|(plan_of, result)| {
+        verdict::judge(&verdict::Facts {
+            is_open_loop: plan_of.arrivals.rate().is_some(),
+            expected_arrivals: result.expected_arrivals,
+            total: &result.total,
+            connections_requested: plan_of.connections.into(),
+            workers: &outcome.workers,
+            observed: &outcome.observed,
+            ended: outcome.ended,
+            measured_s: outcome.measured_s(),
+            planned_s: plan.duration.as_secs_f64(),
+        })
+    });
+    verdict::together(verdicts)
+}

@@ -1,0 +1,164 @@
+//! The result as a table for people.
+
+use std::fmt::Write as _;
+
+use super::units::{Count, Ns, Percent, Percentile};
+use super::{Latency, Population, Report};
+use crate::record::Kind;
+use crate::schedule::Arrivals;
+use crate::verdict::Finding;
+
+const COLUMN_WIDTH: usize = 9;
+
+/// Renders the report. Lines end in `\n`.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    for population in &report.populations {
+        heading(&mut out, report, population);
+        latencies(&mut out, report, population);
+        accounts(&mut out, report, population);
+    }
+    generator(&mut out, report);
+    verdict(&mut out, report);
+    out
+}
+
+// Writing to a String cannot fail, so the results of `writeln!` on it are dropped throughout.
+
+fn heading(out: &mut String, report: &Report, population: &Population) {
+    let arrivals = match population.arrivals_planned {
+        Arrivals::Closed => "closed loop".to_owned(),
+        Arrivals::Constant { rate } => format!("{}/s constant", rate_text(rate)),
+        Arrivals::Poisson { rate } => format!("{}/s poisson", rate_text(rate)),
+    };
+    let _ = writeln!(
+        out,
+        "{}: {} connections, {arrivals}, {:.1} s measured, seed {}\n",
+        report.target,
+        Count(population.connections.requested),
+        report.run.measured_s,
+        report.run.seed
+    );
+}
+
+fn rate_text(rate: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rates are positive and bounded"
+    )]
+    let whole = rate as u64;
+    if rate.fract() == 0.0 { Count(whole).to_string() } else { rate.to_string() }
+}
+
+fn latencies(out: &mut String, report: &Report, population: &Population) {
+    let _ = write!(out, "{:10}", "");
+    for (percentile, _) in columns(&Latency::default()) {
+        let _ = write!(out, "{:>COLUMN_WIDTH$}", Percentile(percentile));
+    }
+    let _ = writeln!(out, "{:>11}", "count");
+    for kind in Kind::ALL {
+        let latency = population.latency(kind);
+        if latency.count == 0 {
+            continue;
+        }
+        let _ = write!(out, "{:10}", kind.name());
+        for (percentile, value_ns) in columns(latency) {
+            let mark = if is_beyond_trust(report, kind, percentile) { "*" } else { " " };
+            let _ = write!(out, "{:>width$}{mark}", Ns(value_ns), width = COLUMN_WIDTH - 1);
+        }
+        let _ = writeln!(out, "{:>11}", Count(latency.count));
+    }
+    let _ = writeln!(out);
+}
+
+fn columns(latency: &Latency) -> [(f64, u64); 7] {
+    [
+        (50.0, latency.p50_ns),
+        (90.0, latency.p90_ns),
+        (95.0, latency.p95_ns),
+        (99.0, latency.p99_ns),
+        (99.9, latency.p99_9_ns),
+        (99.99, latency.p99_99_ns),
+        (100.0, latency.max_ns),
+    ]
+}
+
+fn is_beyond_trust(report: &Report, kind: Kind, percentile: f64) -> bool {
+    let is_judged = matches!(kind, Kind::Response | Kind::Service) && report.is_open_loop();
+    is_judged && report.verdict.trusted_to.is_none_or(|limit| percentile > limit)
+}
+
+fn accounts(out: &mut String, report: &Report, population: &Population) {
+    let connections = &population.connections;
+    let mut line = format!("{} opened", Count(connections.opened));
+    for (count, what) in [(connections.failed, "failed"), (connections.lost, "lost")] {
+        let _ = write!(line, ", {} {what}", Count(count));
+    }
+    if connections.renewed > 0 {
+        let _ = write!(line, ", {} renewed", Count(connections.renewed));
+    }
+    let _ = writeln!(out, "connections  {line}");
+    let arrivals = &population.arrivals;
+    let _ = writeln!(
+        out,
+        "arrivals     {} scheduled = {} completed + {} errored + {} timed out + {} in flight + {} never sent",
+        Count(arrivals.scheduled),
+        Count(arrivals.completed),
+        Count(arrivals.errored),
+        Count(arrivals.timed_out),
+        Count(arrivals.in_flight_at_end),
+        Count(arrivals.never_sent)
+    );
+    let per_second = arrivals.completed as f64 / report.run.measured_s.max(f64::MIN_POSITIVE);
+    let _ = writeln!(out, "completed    {per_second:.0}/s");
+    if !population.errors.is_empty() {
+        let errors: Vec<String> =
+            population.errors.iter().map(|(kind, count)| format!("{kind} {}", Count(*count))).collect();
+        let _ = writeln!(out, "errors       {}", errors.join(", "));
+    }
+}
+
+fn generator(out: &mut String, report: &Report) {
+    let generator = &report.generator;
+    let busy: Vec<String> =
+        generator.workers.iter().map(|worker| Percent(worker.work_fraction).to_string()).collect();
+    let shown = if busy.len() > 4 {
+        format!("{} and {} more", busy[..4].join(", "), busy.len() - 4)
+    } else {
+        busy.join(", ")
+    };
+    let _ = writeln!(
+        out,
+        "generator    {} worker{}, busy {shown}; host stole {} of the CPU time",
+        busy.len(),
+        if busy.len() == 1 { "" } else { "s" },
+        Percent(generator.machine.steal_fraction)
+    );
+    for note in &report.plan_notes() {
+        let _ = writeln!(out, "note         {note}");
+    }
+    let _ = writeln!(out);
+}
+
+fn verdict(out: &mut String, report: &Report) {
+    let verdict = &report.verdict;
+    let state = if verdict.valid { "VALID" } else { "INVALID" };
+    let trust = match verdict.trusted_to {
+        Some(limit) if limit >= 100.0 => ", trusted to the maximum".to_owned(),
+        Some(limit) => format!(", trusted to {}", Percentile(limit)),
+        None if report.is_open_loop() => ", trusted nowhere".to_owned(),
+        None => String::new(),
+    };
+    let _ = writeln!(out, "{state}{trust}");
+    if let Some(why) = &verdict.trust_ends_because {
+        let _ = writeln!(out, "  * {why}");
+    }
+    let list = |out: &mut String, label: &str, findings: &[Finding]| {
+        for finding in findings {
+            let _ = writeln!(out, "  {label}: {}", finding.text);
+        }
+    };
+    list(out, "because", &verdict.reasons);
+    list(out, "note", &verdict.warnings);
+}

@@ -1,0 +1,359 @@
+//! A run from beginning to end: check the target, start the workers, ramp, measure, collect.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use thiserror::Error;
+use tidemark_host::cpu;
+use tidemark_host::wake::Wake;
+
+use crate::clock::monotonic_ns;
+use crate::collect::Collector;
+use crate::dispatch::Window;
+use crate::errors::{ErrorKind, error_list};
+use crate::interrupt::Interrupts;
+use crate::live::Live;
+use crate::observe::{Observed, Reading};
+use crate::plan::{Plan, PopulationPlan};
+use crate::pool::{Endpoints, Shared};
+use crate::preflight::{self, PreflightError};
+use crate::record::Recording;
+use crate::report::SeriesRow;
+use crate::report::files::RunDir;
+use crate::schedule::Schedule;
+use crate::session::Script;
+use crate::verdict::Ended;
+use crate::worker::{self, Command, Message, PoolPlan, WorkerPlan, WorkerStats};
+
+/// Between the order to begin and the start of the schedule, so that every worker has heard it.
+const START_NOTICE_NS: u64 = 50_000_000;
+/// Between the order to end early and the end of the schedule, likewise.
+const END_NOTICE_NS: u64 = 100_000_000;
+/// How often the ramp is redrawn on a terminal.
+const RAMP_REDRAW: Duration = Duration::from_millis(250);
+/// Niceness of the thread that collects: it shares the generator's CPUs, and the workers go first.
+const COLLECTOR_NICE: i32 = 10;
+
+/// Why there is no result.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The target did not pass the one exchange before the run.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// Not one connection could be opened.
+    #[error(
+        "not one of {requested} connections could be opened ({why}); is the target up, and does it have room?"
+    )]
+    NoConnection {
+        /// Connections asked for.
+        requested: u64,
+        /// The errors, by kind.
+        why: String,
+    },
+    /// Ctrl-C before the measurement began.
+    #[error("interrupted before the measurement began: there is nothing to report")]
+    Interrupted,
+    /// A worker could not go on.
+    #[error("a worker could not go on: {0}; see `tidemark-loadgen doctor`")]
+    Worker(String),
+    /// The results cannot be written.
+    #[error("cannot write results to {path}: {source}; choose another place with --output")]
+    Output {
+        /// Where they were to go.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The machine refused something that a run cannot do without.
+    #[error("cannot {what}: {source}")]
+    Host {
+        /// What it refused.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What came out of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// When the measurement began.
+    pub started_at: SystemTime,
+    /// The phases as they were.
+    pub window: Window,
+    /// How it ended.
+    pub ended: Ended,
+    /// In the order of the plan's populations.
+    pub populations: Vec<PopulationResult>,
+    /// In the order of the workers.
+    pub workers: Vec<WorkerStats>,
+    /// The machine between the start of the schedule and its end.
+    pub observed: Observed,
+}
+
+impl Outcome {
+    /// Length of the measured window, s.
+    pub fn measured_s(&self) -> f64 {
+        self.window.until_ns.saturating_sub(self.window.from_ns) as f64 / 1e9
+    }
+}
+
+/// What came out of one population.
+#[derive(Debug)]
+pub struct PopulationResult {
+    /// All intervals added up.
+    pub total: Recording,
+    /// A row for each interval of the measurement.
+    pub rows: Vec<SeriesRow>,
+    /// The most connections open at the end of an interval.
+    pub peak_open: u64,
+    /// Arrivals that a fresh copy of the schedule has in the measured window; `None` in a closed loop.
+    pub expected_arrivals: Option<u64>,
+}
+
+/// Runs a plan. Results go to a new directory under `output`.
+///
+/// # Errors
+/// When there is nothing to report; what was measured before a failure is in the directory's interval log.
+pub fn run(plan: &Plan, output: &Path, live: &Live) -> Result<(Outcome, RunDir), RunError> {
+    let scripts: Vec<Script> = plan
+        .populations
+        .iter()
+        .map(|population| Script::new(&plan.target, population.payload_bytes))
+        .collect();
+    if let Some(script) = scripts.first() {
+        preflight::check(plan, script)?;
+    }
+    let (messages, inbox) = mpsc::channel();
+    let interrupts = Interrupts::listen(messages.clone())
+        .map_err(|source| RunError::Host { what: "listen for signals", source })?;
+    let workers = Workers::start(plan, scripts, &messages)?;
+    drop(messages);
+    // It is fine to run without: the workers are then only a little later.
+    let _ = rustix::process::nice(COLLECTOR_NICE);
+    let result = conduct(plan, output, live, &workers, &inbox);
+    live.finish();
+    workers.end(result.is_err());
+    drop(interrupts);
+    result
+}
+
+fn conduct(
+    plan: &Plan,
+    output: &Path,
+    live: &Live,
+    workers: &Workers,
+    inbox: &Receiver<Message>,
+) -> Result<(Outcome, RunDir), RunError> {
+    ramp(plan, live, workers, inbox)?;
+    let now = SystemTime::now();
+    let to_output = |source| RunError::Output { path: output.display().to_string(), source };
+    let dir = RunDir::create(output, now).map_err(to_output)?;
+    let start_ns = monotonic_ns() + START_NOTICE_NS;
+    let from_ns = start_ns + ns(plan.warmup);
+    let until_ns = from_ns + ns(plan.duration);
+    let mut window = Window { start_ns, from_ns, until_ns, drain_until_ns: until_ns + ns(plan.drain) };
+    let started_at = now + Duration::from_nanos(START_NOTICE_NS) + plan.warmup;
+    let mut collector =
+        Collector::create(plan, &dir, started_at, workers.spares.clone(), workers.open.clone())
+            .map_err(to_output)?;
+    let before = Reading::take();
+    workers.command(Command::Begin(window));
+    let mut ended = Ended::AsPlanned;
+    let mut stats = Vec::with_capacity(plan.workers);
+    while stats.len() < plan.workers {
+        match inbox.recv().unwrap_or_else(|_| Message::Failed("all workers are gone".to_owned())) {
+            Message::Interval { worker, index, recordings } => {
+                collector.add(worker, index, recordings, live).map_err(to_output)?;
+            }
+            Message::Done(worker_stats) => stats.push(worker_stats),
+            Message::Failed(why) => return Err(RunError::Worker(why)),
+            Message::Ramped { .. } => {}
+            message @ (Message::Interrupted | Message::BacklogFull) => {
+                if ended == Ended::AsPlanned {
+                    ended = if matches!(message, Message::Interrupted) {
+                        Ended::Interrupted
+                    } else {
+                        Ended::BacklogFull
+                    };
+                    window.until_ns = window.until_ns.min(monotonic_ns() + END_NOTICE_NS);
+                    workers.command(Command::EndEarly(window.until_ns));
+                }
+            }
+        }
+    }
+    let observed = Reading::take().since(&before);
+    let measured = collector.finish(live).map_err(to_output)?;
+    let populations = measured.into_iter().enumerate().map(|(index, (total, rows, peak_open))| {
+        let schedule = Schedule::new(plan.populations[index].arrivals, plan.seed, index);
+        let (from_ns, until_ns) =
+            (window.from_ns - window.start_ns, window.until_ns.saturating_sub(window.start_ns));
+        let expected_arrivals = schedule.map(|schedule| schedule.count_between(from_ns, until_ns));
+        PopulationResult { total, rows, peak_open, expected_arrivals }
+    });
+    Ok((
+        Outcome { started_at, window, ended, populations: populations.collect(), workers: stats, observed },
+        dir,
+    ))
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Waits until every connection is open or has been given up.
+fn ramp(plan: &Plan, live: &Live, workers: &Workers, inbox: &Receiver<Message>) -> Result<(), RunError> {
+    let requested = plan.connections();
+    let mut ramped = 0;
+    let mut errors = BTreeMap::<ErrorKind, u64>::new();
+    while ramped < plan.workers {
+        let message = if live.is_redrawn() {
+            live.ramp(workers.open_connections(), requested);
+            match inbox.recv_timeout(RAMP_REDRAW) {
+                Err(RecvTimeoutError::Timeout) => continue,
+                received => received.ok(),
+            }
+        } else {
+            inbox.recv().ok()
+        };
+        match message {
+            Some(Message::Ramped { errors: more }) => {
+                ramped += 1;
+                for (kind, count) in more {
+                    *errors.entry(kind).or_default() += count;
+                }
+            }
+            Some(Message::Interrupted) => return Err(RunError::Interrupted),
+            Some(Message::Failed(why)) => return Err(RunError::Worker(why)),
+            None => return Err(RunError::Worker("all workers are gone".to_owned())),
+            Some(Message::Interval { .. } | Message::BacklogFull | Message::Done(_)) => {}
+        }
+    }
+    if workers.open_connections() == 0 {
+        return Err(RunError::NoConnection { requested, why: error_list(&errors) });
+    }
+    live.say(&format!("{} of {requested} connections are open; the load begins", workers.open_connections()));
+    Ok(())
+}
+
+/// The worker threads and what reaches them.
+struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    commands: Vec<Sender<Command>>,
+    spares: Vec<Sender<Recording>>,
+    wakes: Vec<Wake>,
+    /// Connections open, by population.
+    open: Vec<Arc<AtomicU64>>,
+}
+
+impl Workers {
+    fn start(plan: &Plan, scripts: Vec<Script>, messages: &Sender<Message>) -> Result<Self, RunError> {
+        if let Some(pin) = &plan.pin {
+            // Also this thread: what it does must not fall on a CPU that was left to the target.
+            cpu::pin(pin).map_err(|source| RunError::Host { what: "run on the CPUs of --pin", source })?;
+        }
+        let shared: Vec<Arc<Shared>> = scripts.into_iter().map(|script| shared(plan, script)).collect();
+        let open: Vec<Arc<AtomicU64>> = plan.populations.iter().map(|_| Arc::default()).collect();
+        let mut workers =
+            Self { threads: Vec::new(), commands: Vec::new(), spares: Vec::new(), wakes: Vec::new(), open };
+        // All before the first thread: a thread with a descriptor table of its own sees only what was open by then.
+        for _ in 0..plan.workers {
+            let wake = Wake::new().map_err(|source| RunError::Host { what: "make an eventfd", source })?;
+            workers.wakes.push(wake);
+        }
+        for index in 0..plan.workers {
+            let (command, commands) = mpsc::channel();
+            let (spare, spares) = mpsc::channel();
+            workers.commands.push(command);
+            workers.spares.push(spare);
+            let pools = plan.populations.iter().enumerate().map(|(population, _)| {
+                pool_plan(plan, population, index, &shared[population], &workers.open[population])
+            });
+            let worker_plan = WorkerPlan {
+                index,
+                pools: pools.collect(),
+                private_fd_table: plan.private_fd_tables,
+                pin: plan.pin.as_ref().map(|pin| pin.for_worker(index)),
+                spin_ns: plan.spin_ns,
+                wake: workers.wakes[index].clone(),
+                commands,
+                spares,
+                messages: messages.clone(),
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            let thread = thread
+                .spawn(move || worker::run(worker_plan))
+                .map_err(|source| RunError::Host { what: "start a worker thread", source });
+            match thread {
+                Ok(thread) => workers.threads.push(thread),
+                Err(error) => {
+                    workers.end(true);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(workers)
+    }
+
+    fn command(&self, command: Command) {
+        for (sender, wake) in self.commands.iter().zip(&self.wakes) {
+            // A worker that is gone has said why.
+            let _ = sender.send(command);
+            wake.wake();
+        }
+    }
+
+    fn open_connections(&self) -> u64 {
+        self.open.iter().map(|open| open.load(Ordering::Relaxed)).sum()
+    }
+
+    fn end(self, abort: bool) {
+        if abort {
+            self.command(Command::Abort);
+        }
+        for thread in self.threads {
+            // A panic has been caught and told inside.
+            drop(thread.join());
+        }
+    }
+}
+
+fn shared(plan: &Plan, script: Script) -> Arc<Shared> {
+    Arc::new(Shared {
+        script,
+        endpoints: Endpoints { targets: plan.addresses.clone(), sources: plan.connect.sources.clone() },
+        connect_timeout_ns: ns(plan.connect.timeout),
+    })
+}
+
+/// The share of a population that worker `index` takes: connections in blocks, arrivals in turn.
+fn pool_plan(
+    plan: &Plan,
+    population: usize,
+    index: usize,
+    shared: &Arc<Shared>,
+    open: &Arc<AtomicU64>,
+) -> PoolPlan {
+    let of: &PopulationPlan = &plan.populations[population];
+    let (workers, connections) = (plan.workers as u64, u64::from(of.connections));
+    let first_of = |index: u64| connections * index / workers;
+    let (first, next) = (first_of(index as u64), first_of(index as u64 + 1));
+    let earlier: u64 = plan.populations[..population].iter().map(|other| u64::from(other.connections)).sum();
+    PoolPlan {
+        shared: Arc::clone(shared),
+        schedule: Schedule::new(of.arrivals, plan.seed, population)
+            .map(|schedule| schedule.share(index, plan.workers)),
+        first_number: usize::try_from(earlier + first).unwrap_or(usize::MAX),
+        connections: u32::try_from(next - first).unwrap_or(u32::MAX),
+        request_timeout_ns: ns(plan.timeout),
+        connect_rate: plan.connect.rate / plan.workers as f64,
+        connects_in_flight: plan.connect.in_flight.div_ceil(plan.workers),
+        open: Arc::clone(open),
+    }
+}
