@@ -139,14 +139,24 @@ impl Collector {
         Ok(())
     }
 
-    /// Logs what is left, and returns for each population the sum of all intervals, its rows, and the most connections
-    /// that were open.
+    /// Logs what is left, and returns the sums, in the order of the populations.
     ///
     /// # Errors
     /// When the log cannot be written.
-    pub fn finish(mut self, live: &Live) -> io::Result<Vec<(Recording, Vec<SeriesRow>, u64)>> {
+    pub fn finish(mut self, live: &Live) -> io::Result<Vec<Sums>> {
         self.log_until(usize::MAX, live)?;
-        let results = self.totals.into_iter().zip(self.rows).zip(self.peak_open);
-        Ok(results.map(|((total, rows), peak_open)| (total, rows, peak_open)).collect())
+        let sums = self.totals.into_iter().zip(self.rows).zip(self.peak_open);
+        Ok(sums.map(|((total, rows), peak_open)| Sums { total, rows, peak_open }).collect())
     }
+}
+
+/// What came together of one population.
+#[derive(Debug)]
+pub struct Sums {
+    /// All intervals added up.
+    pub total: Recording,
+    /// A row for each interval of the measurement.
+    pub rows: Vec<SeriesRow>,
+    /// The most connections open at the end of an interval.
+    pub peak_open: u64,
 }

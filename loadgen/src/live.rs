@@ -70,6 +70,8 @@ impl Live {
             row.errored + row.timed_out
         );
         match self {
+            // What still came in after the last second is in the result.
+            _ if row.t_s > of_s.ceil() => {}
             Self::Off => {}
             Self::Plain => self.say(&text),
             Self::Bar(bar) => {

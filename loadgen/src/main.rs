@@ -37,15 +37,15 @@ fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
     }
     let (outcome, dir) = run::run(&plan, &args.output, &live)?;
     let report = Report::new(&plan, &outcome, &dir.id, std::env::args().collect());
-    dir.finish(&report)?;
-    let mut stdout = io::stdout().lock();
-    if args.json.is_some() {
-        serde_json::to_writer_pretty(&mut stdout, &report)?;
-        writeln!(stdout)?;
+    let shown = if args.json.is_some() {
+        serde_json::to_string_pretty(&report)? + "\n"
     } else {
-        write!(stdout, "{}", table::render(&report))?;
-        writeln!(stdout, "results in {}", dir.path.display())?;
-    }
+        format!("{}results in {}\n", table::render(&report), dir.path.display())
+    };
+    let finished = dir.finish(&report);
+    // Whoever reads the output may have gone (`| head`); the verdict stands all the same.
+    drop(io::stdout().write_all(shown.as_bytes()));
+    finished.map_err(|(path, source)| run::output_error(&path, source))?;
     Ok(if report.verdict.valid { Exit::Good } else { Exit::NotTrustworthy })
 }
 

@@ -20,7 +20,7 @@ use crate::socket;
 
 /// Requests sent in one turn before replies are looked at again: a burst of due arrivals must not starve the replies.
 const SENDS_PER_TURN: usize = 64;
-/// Reads of one connection in one turn, so that a peer that floods cannot starve the others.
+/// Reads of one connection in one turn, so that a large reply cannot starve the others; it goes on in the next turn.
 const READS_PER_TURN: usize = 16;
 
 /// Where connections go and where they come from.
@@ -78,6 +78,8 @@ struct Conn {
     failures: u8,
     /// Whether it has ever been established: then it is opened again without end.
     was_open: bool,
+    /// Whether it stands in `unread`.
+    is_unread: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +108,8 @@ pub struct Pool {
     dispatcher: Dispatcher,
     ramp: Ramp,
     handshakes: VecDeque<Handshake>,
+    /// Connections that used up their share of a turn's reads: the edge that announced the rest will not come again.
+    unread: VecDeque<ConnId>,
     /// Connections open now; read by the live view.
     open: Arc<AtomicU64>,
 }
@@ -140,9 +144,20 @@ impl Pool {
             generation: 0,
             failures: 0,
             was_open: false,
+            is_unread: false,
         });
         let conns = conns.collect();
-        Self { index, first_number, shared, conns, dispatcher, ramp, handshakes: VecDeque::new(), open }
+        Self {
+            index,
+            first_number,
+            shared,
+            conns,
+            dispatcher,
+            ramp,
+            handshakes: VecDeque::new(),
+            unread: VecDeque::new(),
+            open,
+        }
     }
 
     /// The schedule and the account.
@@ -157,6 +172,9 @@ impl Pool {
 
     /// When something is next due, monotonic ns.
     pub fn next_due_ns(&mut self) -> Option<u64> {
+        if !self.unread.is_empty() {
+            return Some(0);
+        }
         let due = [
             self.dispatcher.next_arrival_ns(),
             self.dispatcher.next_timeout_ns(),
@@ -176,6 +194,13 @@ impl Pool {
         self.expire_handshakes(now_ns);
         while let Some(conn) = self.ramp.next(now_ns) {
             self.connect(io, conn);
+            worked = true;
+        }
+        for _ in 0..self.unread.len() {
+            let Some(conn) = self.unread.pop_front() else { break };
+            self.conns[conn as usize].is_unread = false;
+            // The end may have been announced with the edge that was used up, so it is read for as well.
+            self.read(io, conn, true);
             worked = true;
         }
         self.send_due() || worked
@@ -342,8 +367,11 @@ impl Pool {
                 Err(error) => return self.lose(conn, ErrorKind::of(&error)),
             }
         }
-        // More than this belongs to no reply that was asked for.
-        self.lose(conn, ErrorKind::WrongReply);
+        let slot = &mut self.conns[conn as usize];
+        if matches!(slot.link, Link::Open { .. }) && !slot.is_unread {
+            slot.is_unread = true;
+            self.unread.push_back(conn);
+        }
     }
 
     fn receive(&mut self, conn: ConnId, mut input: &[u8]) {

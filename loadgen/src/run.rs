@@ -130,6 +130,21 @@ pub fn run(plan: &Plan, output: &Path, live: &Live) -> Result<(Outcome, RunDir),
     if let Some(script) = scripts.first() {
         preflight::check(plan, script)?;
     }
+    // Before the ramp: a place that cannot be written to is told before a long one.
+    let dir = RunDir::create(output, SystemTime::now()).map_err(|source| output_error(output, source))?;
+    let result = run_into(&dir, plan, scripts, live);
+    if result.is_err() {
+        dir.discard_if_empty();
+    }
+    Ok((result?, dir))
+}
+
+/// The error of a result that cannot be written to `path`.
+pub fn output_error(path: &Path, source: io::Error) -> RunError {
+    RunError::Output { path: path.display().to_string(), source }
+}
+
+fn run_into(dir: &RunDir, plan: &Plan, scripts: Vec<Script>, live: &Live) -> Result<Outcome, RunError> {
     let (messages, inbox) = mpsc::channel();
     let interrupts = Interrupts::listen(messages.clone())
         .map_err(|source| RunError::Host { what: "listen for signals", source })?;
@@ -137,31 +152,25 @@ pub fn run(plan: &Plan, output: &Path, live: &Live) -> Result<(Outcome, RunDir),
     drop(messages);
     // It is fine to run without: the workers are then only a little later.
     let _ = rustix::process::nice(COLLECTOR_NICE);
-    let result = conduct(plan, output, live, &workers, &inbox);
+    let result = ramp(plan, live, &workers, &inbox).and_then(|()| measure(dir, plan, live, &workers, &inbox));
     live.finish();
     workers.end(result.is_err());
     drop(interrupts);
     result
 }
 
-fn conduct(
+fn measure(
+    dir: &RunDir,
     plan: &Plan,
-    output: &Path,
     live: &Live,
     workers: &Workers,
     inbox: &Receiver<Message>,
-) -> Result<(Outcome, RunDir), RunError> {
-    ramp(plan, live, workers, inbox)?;
-    let now = SystemTime::now();
-    let to_output = |source| RunError::Output { path: output.display().to_string(), source };
-    let dir = RunDir::create(output, now).map_err(to_output)?;
-    let start_ns = monotonic_ns() + START_NOTICE_NS;
-    let from_ns = start_ns + ns(plan.warmup);
-    let until_ns = from_ns + ns(plan.duration);
-    let mut window = Window { start_ns, from_ns, until_ns, drain_until_ns: until_ns + ns(plan.drain) };
-    let started_at = now + Duration::from_nanos(START_NOTICE_NS) + plan.warmup;
+) -> Result<Outcome, RunError> {
+    let mut window = window_from(plan, monotonic_ns() + START_NOTICE_NS);
+    let started_at = SystemTime::now() + Duration::from_nanos(START_NOTICE_NS) + plan.warmup;
+    let to_output = |source| output_error(&dir.path, source);
     let mut collector =
-        Collector::create(plan, &dir, started_at, workers.spares.clone(), workers.open.clone())
+        Collector::create(plan, dir, started_at, workers.spares.clone(), workers.open.clone())
             .map_err(to_output)?;
     let before = Reading::take();
     workers.command(Command::Begin(window));
@@ -177,11 +186,9 @@ fn conduct(
             Message::Ramped { .. } => {}
             message @ (Message::Interrupted | Message::BacklogFull) => {
                 if ended == Ended::AsPlanned {
-                    ended = if matches!(message, Message::Interrupted) {
-                        Ended::Interrupted
-                    } else {
-                        Ended::BacklogFull
-                    };
+                    live.say("ending early: waiting for the replies in flight (Ctrl-C again ends at once)");
+                    let is_by_hand = matches!(message, Message::Interrupted);
+                    ended = if is_by_hand { Ended::Interrupted } else { Ended::BacklogFull };
                     window.until_ns = window.until_ns.min(monotonic_ns() + END_NOTICE_NS);
                     workers.command(Command::EndEarly(window.until_ns));
                 }
@@ -189,18 +196,27 @@ fn conduct(
         }
     }
     let observed = Reading::take().since(&before);
-    let measured = collector.finish(live).map_err(to_output)?;
-    let populations = measured.into_iter().enumerate().map(|(index, (total, rows, peak_open))| {
-        let schedule = Schedule::new(plan.populations[index].arrivals, plan.seed, index);
-        let (from_ns, until_ns) =
-            (window.from_ns - window.start_ns, window.until_ns.saturating_sub(window.start_ns));
-        let expected_arrivals = schedule.map(|schedule| schedule.count_between(from_ns, until_ns));
-        PopulationResult { total, rows, peak_open, expected_arrivals }
+    let populations = collector.finish(live).map_err(to_output)?;
+    let populations = populations.into_iter().enumerate().map(|(index, sums)| {
+        let expected_arrivals = expected_arrivals(plan, index, window);
+        PopulationResult { total: sums.total, rows: sums.rows, peak_open: sums.peak_open, expected_arrivals }
     });
-    Ok((
-        Outcome { started_at, window, ended, populations: populations.collect(), workers: stats, observed },
-        dir,
-    ))
+    let populations = populations.collect();
+    Ok(Outcome { started_at, window, ended, populations, workers: stats, observed })
+}
+
+fn window_from(plan: &Plan, start_ns: u64) -> Window {
+    let from_ns = start_ns + ns(plan.warmup);
+    let until_ns = from_ns + ns(plan.duration);
+    Window { start_ns, from_ns, until_ns, drain_until_ns: until_ns + ns(plan.drain) }
+}
+
+/// What a fresh copy of the schedule has in the measured window.
+fn expected_arrivals(plan: &Plan, population: usize, window: Window) -> Option<u64> {
+    let schedule = Schedule::new(plan.populations[population].arrivals, plan.seed, population)?;
+    let [from_ns, until_ns] =
+        [window.from_ns, window.until_ns].map(|at_ns| at_ns.saturating_sub(window.start_ns));
+    Some(schedule.count_between(from_ns, until_ns))
 }
 
 fn ns(duration: Duration) -> u64 {

@@ -43,24 +43,36 @@ impl RunDir {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
+    /// Takes the directory away again, when nothing was written to it.
+    pub fn discard_if_empty(&self) {
+        // It is not empty, or not ours to remove: then it stays.
+        drop(fs::remove_dir(&self.path));
+    }
+
     /// Writes `report.json` and points `latest` here.
     ///
     /// # Errors
-    /// When a file cannot be written.
-    pub fn finish(&self, report: &Report) -> io::Result<()> {
+    /// When a file cannot be written: then which, and why.
+    pub fn finish(&self, report: &Report) -> Result<(), (PathBuf, io::Error)> {
+        let path = self.path.join("report.json");
+        self.write_report(report, &path).map_err(|error| (path, error))?;
+        let latest = self.root.join("latest");
+        self.link_latest(&latest).map_err(|error| (latest, error))
+    }
+
+    fn write_report(&self, report: &Report, path: &Path) -> io::Result<()> {
         let mut json = serde_json::to_string_pretty(report)?;
         json.push('\n');
         // Under another name first, so that nobody ever reads half a report.
         let partial = self.path.join("report.json.partial");
         fs::write(&partial, json)?;
-        fs::rename(&partial, self.path.join("report.json"))?;
-        self.link_latest()
+        fs::rename(&partial, path)
     }
 
-    fn link_latest(&self) -> io::Result<()> {
+    fn link_latest(&self, latest: &Path) -> io::Result<()> {
         let link = self.root.join(format!(".latest-{}", self.id));
         symlink(&self.id, &link)?;
         // A rename replaces the old link at once; it never replaces a directory that somebody named so.
-        fs::rename(&link, self.root.join("latest")).inspect_err(|_| drop(fs::remove_file(&link)))
+        fs::rename(&link, latest).inspect_err(|_| drop(fs::remove_file(&link)))
     }
 }
