@@ -157,6 +157,12 @@ impl Dispatcher {
         self.waiting.len() >= WAITING_MAX
     }
 
+    /// Whether a connection is free. While replies are still being read, arrivals are only sent and not made to wait: their
+    /// connection may be the next to be read, and that it was not yet is the generator's lateness.
+    pub fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
     /// The connection to send a request on now, if an arrival is due and a connection is free. Called until it returns
     /// `None`, with a fresh time for each call: that time is when the arrival counts as taken up and as sent.
     pub fn next(&mut self, now_ns: u64) -> Option<ConnId> {

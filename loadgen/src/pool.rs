@@ -184,8 +184,9 @@ impl Pool {
         due.into_iter().flatten().min()
     }
 
-    /// Does what is due now. Returns whether it did anything that took time.
-    pub fn advance(&mut self, io: &mut Io<'_>, now_ns: u64) -> bool {
+    /// Does what is due now. `all_read` says that no reply is known to be unread. Returns whether it did anything that took
+    /// time.
+    pub fn advance(&mut self, io: &mut Io<'_>, now_ns: u64, all_read: bool) -> bool {
         let mut worked = false;
         while let Some(conn) = self.dispatcher.expire(now_ns) {
             self.renew(conn, now_ns);
@@ -203,7 +204,8 @@ impl Pool {
             self.read(io, conn, true);
             worked = true;
         }
-        self.send_due() || worked
+        let all_read = all_read && self.unread.is_empty();
+        self.send_due(all_read) || worked
     }
 
     fn expire_handshakes(&mut self, now_ns: u64) {
@@ -220,9 +222,13 @@ impl Pool {
         }
     }
 
-    /// Sends what is due on connections that are free. Returns whether anything was sent.
-    fn send_due(&mut self) -> bool {
+    /// Sends what is due on connections that are free; what finds none waits if `may_wait`. Returns whether anything was
+    /// sent.
+    fn send_due(&mut self, may_wait: bool) -> bool {
         for sent in 0..SENDS_PER_TURN {
+            if !may_wait && !self.dispatcher.has_free() {
+                return sent > 0;
+            }
             let Some(conn) = self.dispatcher.next(monotonic_ns()) else {
                 return sent > 0;
             };
@@ -325,7 +331,7 @@ impl Pool {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read(io, conn, event.is_read_closed() || event.is_error());
         }
-        self.send_due();
+        self.send_due(false);
     }
 
     fn established(&mut self, conn: ConnId) {

@@ -243,8 +243,10 @@ impl Worker {
                 }
             }
         }
+        // A full batch: the kernel may have more.
+        let all_read = events.iter().count() < EVENTS_PER_TURN;
         for pool in &mut self.pools {
-            worked |= pool.advance(&mut io, now_ns);
+            worked |= pool.advance(&mut io, now_ns, all_read);
         }
         if is_woken {
             self.wake.clear();
