@@ -10,6 +10,8 @@ use crate::plan::PlanError;
 
 /// Descriptors of a table that are not connections: standard streams, poll, timer, wake, log files, and some to spare.
 const DESCRIPTORS_RESERVED: u64 = 64;
+/// More worker threads than this are a mistake on any machine.
+pub const WORKERS_MAX: u64 = 1024;
 /// The share of the ephemeral ports of one pair of addresses that is counted on; others use the machine as well, and the
 /// search for a free one grows long near the end.
 const PORTS_USABLE: f64 = 0.7;
@@ -46,9 +48,11 @@ impl Machine {
     }
 }
 
-/// Descriptor tables that this many connections need, of `nofile` descriptors each.
+/// Descriptor tables that this many connections need, of `nofile` descriptors each. The eventfds that wake the workers are in
+/// every table, because they are opened before the tables part. More than [`WORKERS_MAX`] when no number suffices.
 pub fn tables_needed(connections: u64, nofile: u64) -> u64 {
-    connections.div_ceil(nofile.saturating_sub(DESCRIPTORS_RESERVED).max(1))
+    let fits = |tables: &u64| connections.div_ceil(*tables) + DESCRIPTORS_RESERVED + tables <= nofile;
+    (1..=WORKERS_MAX).find(fits).unwrap_or(WORKERS_MAX + 1)
 }
 
 /// Source addresses that this many connections need towards `target_ports` ports of one address.
@@ -82,7 +86,7 @@ pub fn workers(
     }
     let limit =
         format!("{connections} connections need more than the {} descriptors of one table", machine.nofile);
-    if !machine.private_fd_tables {
+    if !machine.private_fd_tables || tables > WORKERS_MAX {
         let fix = "raise the limit (ulimit -n), or allow unshare(CLONE_FILES) so that each worker has a table of its own";
         return Err(PlanError::Host(format!("{limit}; {fix}")));
     }

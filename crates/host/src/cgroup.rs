@@ -17,11 +17,7 @@ pub fn memory_headroom_bytes() -> Option<u64> {
         Some(limit.saturating_sub(used))
     };
     // Inside a container the path may be one that only the host can see; its root is then the group itself.
-    group
-        .ancestors()
-        .map(|part| Path::new(ROOT).join(part))
-        .filter_map(headroom)
-        .min()
+    group.ancestors().map(|part| Path::new(ROOT).join(part)).filter_map(headroom).min()
 }
 
 /// The path of the version 2 group in `/proc/PID/cgroup`, relative to the root of the hierarchy.

@@ -54,11 +54,7 @@ impl CpuSet {
             *mask.get_mut(cpu).ok_or(CpuSetError::TooHigh { cpu })? = true;
         }
         let cpus: Vec<usize> = (0..CPUS_MAX).filter(|&cpu| mask[cpu]).collect();
-        if cpus.is_empty() {
-            Err(CpuSetError::Empty)
-        } else {
-            Ok(Self(cpus))
-        }
+        if cpus.is_empty() { Err(CpuSetError::Empty) } else { Ok(Self(cpus)) }
     }
 
     /// How many CPUs; at least one.
@@ -131,25 +127,15 @@ fn parse_range(part: &str) -> Result<(usize, usize), CpuSetError> {
     let id = |text: &str| {
         // `usize::from_str` would let a sign through.
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(CpuSetError::NotAnId {
-                part: part.to_owned(),
-            });
+            return Err(CpuSetError::NotAnId { part: part.to_owned() });
         }
         // More digits than a usize holds are too high all the same.
         let cpu = text.parse().unwrap_or(usize::MAX);
-        if cpu < CPUS_MAX {
-            Ok(cpu)
-        } else {
-            Err(CpuSetError::TooHigh { cpu })
-        }
+        if cpu < CPUS_MAX { Ok(cpu) } else { Err(CpuSetError::TooHigh { cpu }) }
     };
     let (first, last) = part.split_once('-').unwrap_or((part, part));
     let (first, last) = (id(first.trim())?, id(last.trim())?);
-    if first > last {
-        Err(CpuSetError::Backwards { first, last })
-    } else {
-        Ok((first, last))
-    }
+    if first > last { Err(CpuSetError::Backwards { first, last }) } else { Ok((first, last)) }
 }
 
 impl From<CpuSet> for String {
@@ -224,40 +210,19 @@ mod tests {
         for (text, message) in [
             ("", "no CPU named: write a list such as 0,2-3"),
             ("  ", "no CPU named: write a list such as 0,2-3"),
-            (
-                "0,,1",
-                "\"\" is neither a CPU id nor a range: write a list such as 0,2-3",
-            ),
-            (
-                "-1",
-                "\"-1\" is neither a CPU id nor a range: write a list such as 0,2-3",
-            ),
-            (
-                "+1",
-                "\"+1\" is neither a CPU id nor a range: write a list such as 0,2-3",
-            ),
-            (
-                "0-1-2",
-                "\"0-1-2\" is neither a CPU id nor a range: write a list such as 0,2-3",
-            ),
-            (
-                "all",
-                "\"all\" is neither a CPU id nor a range: write a list such as 0,2-3",
-            ),
+            ("0,,1", "\"\" is neither a CPU id nor a range: write a list such as 0,2-3"),
+            ("-1", "\"-1\" is neither a CPU id nor a range: write a list such as 0,2-3"),
+            ("+1", "\"+1\" is neither a CPU id nor a range: write a list such as 0,2-3"),
+            ("0-1-2", "\"0-1-2\" is neither a CPU id nor a range: write a list such as 0,2-3"),
+            ("all", "\"all\" is neither a CPU id nor a range: write a list such as 0,2-3"),
             ("3-1", "the range 3-1 runs backwards"),
             ("1024", "CPU 1024 is out of range: ids go up to 1023"),
-            (
-                "0-4294967295",
-                "CPU 4294967295 is out of range: ids go up to 1023",
-            ),
+            ("0-4294967295", "CPU 4294967295 is out of range: ids go up to 1023"),
         ] {
             assert_eq!(text.parse::<CpuSet>().expect_err(text).to_string(), message);
         }
         let beyond_usize = "9".repeat(40);
-        assert!(matches!(
-            beyond_usize.parse::<CpuSet>(),
-            Err(CpuSetError::TooHigh { .. })
-        ));
+        assert!(matches!(beyond_usize.parse::<CpuSet>(), Err(CpuSetError::TooHigh { .. })));
     }
 
     #[test]
@@ -275,20 +240,11 @@ mod tests {
             let one = all.for_worker(all.len() - 1);
             pin(&one).expect("an allowed CPU");
             assert_eq!(allowed().expect("affinity"), one);
-            let absent = (0..CPUS_MAX)
-                .rev()
-                .find(|&cpu| !all.contains(cpu))
-                .expect("fewer than 1024 CPUs");
+            let absent = (0..CPUS_MAX).rev().find(|&cpu| !all.contains(cpu)).expect("fewer than 1024 CPUs");
             let mixed = CpuSet::new([one.ids()[0], absent]).expect("set");
-            assert_eq!(
-                pin(&mixed).expect_err("absent").kind(),
-                io::ErrorKind::InvalidInput
-            );
+            assert_eq!(pin(&mixed).expect_err("absent").kind(), io::ErrorKind::InvalidInput);
             let missing = CpuSet::new([absent]).expect("set");
-            assert_eq!(
-                pin(&missing).expect_err("absent").kind(),
-                io::ErrorKind::InvalidInput
-            );
+            assert_eq!(pin(&missing).expect_err("absent").kind(), io::ErrorKind::InvalidInput);
             assert_eq!(allowed().expect("affinity"), one);
         };
         std::thread::spawn(check).join().expect("no panic");

@@ -78,9 +78,7 @@ fn cpus_online() -> Option<u64> {
 
 /// What the kernel reads the time from; empty when unknown.
 pub(crate) fn clocksource() -> String {
-    text_of("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-        .trim()
-        .to_owned()
+    text_of("/sys/devices/system/clocksource/clocksource0/current_clocksource").trim().to_owned()
 }
 
 /// What it could read the time from.
@@ -90,37 +88,22 @@ pub(crate) fn clocksources_available() -> Vec<String> {
 }
 
 fn text_of(path: &str) -> String {
-    std::fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// `PRETTY_NAME` of an `os-release` file, without the shell's quotes.
 fn os_name(os_release: &str) -> String {
-    let value = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    value
-        .unwrap_or_default()
-        .trim()
-        .trim_matches(['"', '\''])
-        .to_owned()
+    let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    value.unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned()
 }
 
 /// The first CPU's name. x86 says `model name`; Arm mostly says nothing, a few boards have `Model` or `Hardware`.
 fn cpu_model(cpuinfo: &str) -> String {
     let value = |name: &str| {
-        cpuinfo
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(key, _)| key.trim() == name)
+        cpuinfo.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name)
     };
-    let model = ["model name", "Model", "Hardware", "cpu model"]
-        .into_iter()
-        .find_map(value);
-    model
-        .map(|(_, model)| model.trim().to_owned())
-        .unwrap_or_default()
+    let model = ["model name", "Model", "Hardware", "cpu model"].into_iter().find_map(value);
+    model.map(|(_, model)| model.trim().to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -130,10 +113,7 @@ mod tests {
 
     #[test]
     fn reads_names() {
-        assert_eq!(
-            os_name("NAME=\"Debian\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n"),
-            "Debian GNU/Linux 12"
-        );
+        assert_eq!(os_name("NAME=\"Debian\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n"), "Debian GNU/Linux 12");
         assert_eq!(os_name("PRETTY_NAME=Void\n"), "Void");
         assert_eq!(os_name(""), "");
         let cpuinfo = "processor\t: 0\nmodel\t\t: 167\nmodel name\t: Intel(R) Xeon(R): 2\nprocessor : 1\nmodel name : other\n";

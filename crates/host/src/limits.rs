@@ -18,10 +18,7 @@ pub struct Nofile {
 /// The limits of this process.
 pub fn nofile() -> Nofile {
     let limit = getrlimit(Resource::Nofile);
-    Nofile {
-        soft: limit.current.unwrap_or(u64::MAX),
-        hard: limit.maximum.unwrap_or(u64::MAX),
-    }
+    Nofile { soft: limit.current.unwrap_or(u64::MAX), hard: limit.maximum.unwrap_or(u64::MAX) }
 }
 
 /// Raises the soft limit of this process to its hard limit, and returns what holds afterwards.
@@ -32,13 +29,7 @@ pub fn nofile() -> Nofile {
 pub fn raise_nofile() -> io::Result<Nofile> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: limit.maximum,
-                maximum: limit.maximum,
-            },
-        )?;
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     }
     Ok(nofile())
 }
@@ -52,13 +43,7 @@ mod tests {
         let before = nofile();
         assert!(before.soft <= before.hard);
         let raised = raise_nofile().expect("raising to the hard limit needs no privilege");
-        assert_eq!(
-            raised,
-            Nofile {
-                soft: before.hard,
-                hard: before.hard
-            }
-        );
+        assert_eq!(raised, Nofile { soft: before.hard, hard: before.hard });
         assert_eq!(raise_nofile().expect("a second time"), raised);
         assert_eq!(nofile(), raised);
     }

@@ -58,15 +58,9 @@ mod tests {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::thread;
 
-    const AT_ONCE: Timespec = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
     /// Long enough for any machine; reached only when the wake is lost.
-    const DEADLINE: Timespec = Timespec {
-        tv_sec: 30,
-        tv_nsec: 0,
-    };
+    const DEADLINE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
     fn readable(wake: &Wake, timeout: Timespec) -> bool {
         let mut fds = [PollFd::new(wake, PollFlags::IN)];

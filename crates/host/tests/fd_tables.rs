@@ -14,9 +14,7 @@ const SHARE: usize = 50;
 
 /// Opens until the share is reached or the table is full, and says how many that were, once all have opened theirs.
 fn open_share(all_open: &Barrier) -> usize {
-    let opened: Vec<_> = (0..SHARE)
-        .map_while(|_| eventfd(0, EventfdFlags::CLOEXEC).ok())
-        .collect();
+    let opened: Vec<_> = (0..SHARE).map_while(|_| eventfd(0, EventfdFlags::CLOEXEC).ok()).collect();
     all_open.wait();
     opened.len()
 }
@@ -43,20 +41,11 @@ fn the_limit_holds_per_table_and_not_per_process() {
         return;
     }
     let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(LIMIT),
-            maximum,
-        },
-    )
-    .expect("lowering needs no privilege");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(LIMIT), maximum })
+        .expect("lowering needs no privilege");
 
     let shared: usize = open_in_two_threads(false).iter().sum();
-    assert!(
-        shared < 2 * SHARE,
-        "a shared table must stop them, else the limit of this test means nothing"
-    );
+    assert!(shared < 2 * SHARE, "a shared table must stop them, else the limit of this test means nothing");
 
     assert_eq!(open_in_two_threads(true), [SHARE, SHARE]);
 }

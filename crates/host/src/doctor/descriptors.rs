@@ -6,7 +6,7 @@ use super::{Check, Level, Needs, Readings, unreadable};
 /// Descriptors of a process that are no connections: standard streams, log files, the admin plane, pollers, timers.
 const RESERVED_PER_PROCESS: u64 = 64;
 
-/// Descriptors of each worker besides listeners: poller, timer, wakes. A private table starts with those of all.
+/// Descriptors of each worker besides listeners: poller, timer, and some to spare.
 const RESERVED_PER_WORKER: u64 = 8;
 
 /// Beyond this many workers the advice to use more of them would be none.
@@ -16,27 +16,22 @@ const WORKERS_MAX: u64 = 1024;
 /// ends run here.
 fn per_table_need(needs: &Needs, workers: u64, private: bool) -> u64 {
     let workers = workers.max(1);
-    let listeners = if needs.serves() {
-        needs.served_ports.count_within((0, u16::MAX))
+    let listeners = if needs.serves() { needs.served_ports.count_within((0, u16::MAX)) } else { 0 };
+    let own = RESERVED_PER_WORKER + listeners;
+    let (connections, reserved) = if private {
+        // The eventfds that wake the workers are in every table, because they are opened before the tables part.
+        (largest_share(needs, workers), own.saturating_add(workers))
     } else {
-        0
+        (needs.connections, own.saturating_mul(workers))
     };
-    let reserved = (RESERVED_PER_WORKER + listeners)
-        .saturating_mul(workers)
-        .saturating_add(RESERVED_PER_PROCESS);
-    let connections = if private {
-        largest_share(needs.connections, workers)
-    } else {
-        needs.connections
-    };
-    connections.saturating_add(reserved)
+    connections.saturating_add(reserved).saturating_add(RESERVED_PER_PROCESS)
 }
 
-/// What one worker may get. The kernel spreads connections over listeners by hash, so that shares scatter like a
-/// Poisson count: three standard deviations above the mean.
-fn largest_share(connections: u64, workers: u64) -> u64 {
-    let mean = connections.div_ceil(workers);
-    if workers == 1 {
+/// What one worker may get. A load generator deals its connections out; to a server the kernel spreads them over the
+/// listeners by hash, so that shares scatter like a Poisson count: three standard deviations above the mean.
+fn largest_share(needs: &Needs, workers: u64) -> u64 {
+    let mean = needs.connections.div_ceil(workers);
+    if workers == 1 || !needs.serves() {
         mean
     } else {
         mean.saturating_add(mean.isqrt().saturating_add(1).saturating_mul(3))
@@ -82,9 +77,7 @@ fn raise_or_spread(needs: &Needs, readings: &Readings, need: u64) -> String {
     if readings.nr_open.is_some_and(|nr_open| nr_open < need) {
         lines.push(raise_nr_open(need));
     }
-    lines.push(format!(
-        "sudo prlimit --pid $$ --nofile={need}:{need}   # for this shell and what it starts"
-    ));
+    lines.push(format!("sudo prlimit --pid $$ --nofile={need}:{need}   # for this shell and what it starts"));
     lines.join("\n")
 }
 
@@ -136,11 +129,7 @@ pub(super) fn file_max(needs: &Needs, readings: &Readings) -> Check {
         name: NAME,
         level: if enough { Level::Ok } else { Level::Fail },
         // The default on current systems is i64::MAX, which nobody wants to read out.
-        is: if max >= i64::MAX.unsigned_abs() {
-            count(u64::MAX)
-        } else {
-            count(max)
-        },
+        is: if max >= i64::MAX.unsigned_abs() { count(u64::MAX) } else { count(max) },
         need: count(need),
         why: "All open files of the machine together stop here, with ENFILE for everyone.".to_owned(),
         fix: (!enough).then(|| format!("sudo sysctl -w fs.file-max={need}")),
@@ -156,10 +145,11 @@ mod tests {
         #[test]
         fn more_workers_never_raise_a_share_and_shares_cover_all(connections: u32, workers in 1u64..2000) {
             let connections = u64::from(connections);
-            let share = largest_share(connections, workers);
+            let needs = Needs { connections, ..Needs::default() };
+            let share = largest_share(&needs, workers);
             prop_assert!(share.saturating_mul(workers) >= connections);
             if workers > 1 {
-                prop_assert!(largest_share(connections, workers + 1) <= share);
+                prop_assert!(largest_share(&needs, workers + 1) <= share);
             }
         }
     }

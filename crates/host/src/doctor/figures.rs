@@ -32,21 +32,12 @@ mod tests {
 
     #[test]
     fn numbers_have_separators_and_units() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (1_234_567, "1,234,567"),
-            (u64::MAX, "no limit"),
-        ] {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (u64::MAX, "no limit")]
+        {
             assert_eq!(count(number), text);
         }
-        for (number, text) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (5200, "5.2 kB"),
-            (10_400_000_000, "10.4 GB"),
-        ] {
+        for (number, text) in [(0, "0 B"), (999, "999 B"), (5200, "5.2 kB"), (10_400_000_000, "10.4 GB")] {
             assert_eq!(bytes(number), text);
         }
     }

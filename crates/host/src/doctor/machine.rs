@@ -18,10 +18,7 @@ pub(super) fn cpus(needs: &Needs, readings: &Readings) -> Check {
     const NAME: &str = "CPUs";
     let both_ends = needs.ends() == 2;
     let (need, why) = if both_ends {
-        (
-            2,
-            "Server and load generator on one CPU take turns, and the latency is then that of the scheduler.",
-        )
+        (2, "Server and load generator on one CPU take turns, and the latency is then that of the scheduler.")
     } else {
         (
             needs.workers.max(1),
@@ -55,9 +52,8 @@ pub(super) fn clock(readings: &Readings) -> Check {
         return unreadable(NAME, need.to_owned(), "The clock source");
     }
     let fast = FAST_CLOCKS.contains(&source);
-    let better = FAST_CLOCKS
-        .iter()
-        .find(|fast| readings.clocksources_available.iter().any(|have| have == *fast));
+    let better =
+        FAST_CLOCKS.iter().find(|fast| readings.clocksources_available.iter().any(|have| have == *fast));
     Check {
         name: NAME,
         level: if fast { Level::Ok } else { Level::Warn },

@@ -33,15 +33,9 @@ pub(super) fn sockets(needs: &Needs, readings: &Readings) -> Check {
         level,
         is: format!("{} available", bytes(available)),
         need: bytes(need),
-        why: format!(
-            "An idle connection takes about {} inside the kernel here.",
-            bytes(per_connection)
-        ),
+        why: format!("An idle connection takes about {} inside the kernel here.", bytes(per_connection)),
         fix: (level != Level::Ok).then(|| {
-            format!(
-                "# at most {} connections fit with room to spare",
-                count(comfortable / per_connection)
-            )
+            format!("# at most {} connections fit with room to spare", count(comfortable / per_connection))
         }),
     }
 }
@@ -73,8 +67,5 @@ fn raise_tcp_mem(pressure: u64, readings: &Readings) -> String {
     if high.saturating_mul(readings.page_bytes) > affordable {
         return "# keep fewer connections busy at once: the memory for all of them is not there".to_owned();
     }
-    format!(
-        "sudo sysctl -w net.ipv4.tcp_mem=\"{} {pressure} {high}\"",
-        pressure / 4 * 3
-    )
+    format!("sudo sysctl -w net.ipv4.tcp_mem=\"{} {pressure} {high}\"", pressure / 4 * 3)
 }

@@ -110,11 +110,7 @@ impl Needs {
 
     /// How many ends of each connection are on this machine.
     fn ends(&self) -> u64 {
-        if self.role == Role::Both || self.loopback {
-            2
-        } else {
-            1
-        }
+        if self.role == Role::Both || self.loopback { 2 } else { 1 }
     }
 
     /// Sockets on this machine.
@@ -126,10 +122,8 @@ impl Needs {
 /// Holds the needs against the readings. Checks that do not concern the role are left out; a reading that is missing
 /// becomes a warning.
 pub fn check(needs: &Needs, readings: &Readings) -> Vec<Check> {
-    let mut checks = vec![
-        descriptors::per_table(needs, readings),
-        descriptors::private_tables(needs, readings),
-    ];
+    let mut checks =
+        vec![descriptors::per_table(needs, readings), descriptors::private_tables(needs, readings)];
     checks.push(descriptors::nr_open(needs, readings));
     checks.push(descriptors::file_max(needs, readings));
     if needs.connects() {
@@ -156,14 +150,7 @@ pub fn worst(checks: &[Check]) -> Level {
 /// A check whose reading is missing.
 fn unreadable(name: &'static str, need: String, what: &str) -> Check {
     let why = format!("{what} could not be read, so nothing can be said.");
-    Check {
-        name,
-        level: Level::Warn,
-        is: "unknown".to_owned(),
-        need,
-        why,
-        fix: None,
-    }
+    Check { name, level: Level::Warn, is: "unknown".to_owned(), need, why, fix: None }
 }
 
 #[cfg(test)]

@@ -31,12 +31,7 @@ pub(super) fn ephemeral(needs: &Needs, readings: &Readings) -> Check {
     let is = if sources == 1 && targets == 1 {
         count(ports)
     } else {
-        format!(
-            "{} x {} sources x {} targets",
-            count(ports),
-            count(sources),
-            count(targets)
-        )
+        format!("{} x {} sources x {} targets", count(ports), count(sources), count(targets))
     };
     Check {
         name: NAME,
@@ -51,32 +46,22 @@ pub(super) fn ephemeral(needs: &Needs, readings: &Readings) -> Check {
 /// More addresses or ports, which needs no privilege, and the wider range where that alone is enough.
 fn widen_or_multiply(needs: &Needs, readings: &Readings, ports: u64) -> String {
     let (sources, targets) = (needs.source_addresses.max(1), needs.target_ports.max(1));
-    let wanted = (needs.connections / COMFORTABLE_PERCENT)
-        .saturating_add(1)
-        .saturating_mul(100);
+    let wanted = (needs.connections / COMFORTABLE_PERCENT).saturating_add(1).saturating_mul(100);
     let pairs = wanted.div_ceil(ports.max(1));
-    let loopback = if needs.loopback {
-        " (on loopback any of 127.0.0.0/8)"
-    } else {
-        ""
-    };
+    let loopback = if needs.loopback { " (on loopback any of 127.0.0.0/8)" } else { "" };
     let mut lines = vec![format!(
         "# without privileges: at least {} source addresses{loopback} or {} target ports",
         count(pairs.div_ceil(targets)),
         count(pairs.div_ceil(sources)),
     )];
     let reserved = readings.reserved_ports.union(&needs.served_ports);
-    let widened = per_pair(WIDEST_RANGE, &reserved)
-        .saturating_mul(sources)
-        .saturating_mul(targets);
+    let widened = per_pair(WIDEST_RANGE, &reserved).saturating_mul(sources).saturating_mul(targets);
     if widened >= wanted {
         if reserved != readings.reserved_ports {
             lines.push(reserve(&reserved));
         }
         let (low, high) = WIDEST_RANGE;
-        lines.push(format!(
-            "sudo sysctl -w net.ipv4.ip_local_port_range=\"{low} {high}\""
-        ));
+        lines.push(format!("sudo sysctl -w net.ipv4.ip_local_port_range=\"{low} {high}\""));
     }
     lines.join("\n")
 }

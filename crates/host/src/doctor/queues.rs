@@ -57,16 +57,8 @@ pub(super) fn syn(needs: &Needs, readings: &Readings) -> Check {
     Check {
         name: NAME,
         level: if enough { Level::Ok } else { Level::Warn },
-        is: format!(
-            "{}, SYN cookies {}",
-            count(is),
-            if has_cookies { "on" } else { "off" }
-        ),
-        need: if has_cookies {
-            "any, with cookies".to_owned()
-        } else {
-            count(need)
-        },
+        is: format!("{}, SYN cookies {}", count(is), if has_cookies { "on" } else { "off" }),
+        need: if has_cookies { "any, with cookies".to_owned() } else { count(need) },
         why: "Without SYN cookies, SYNs beyond this are dropped and come again a second later.".to_owned(),
         fix: (!enough).then(|| format!("sudo sysctl -w net.ipv4.tcp_max_syn_backlog={need}")),
     }

@@ -8,18 +8,9 @@ use super::{Check, Level};
 pub fn render(checks: &[Check]) -> String {
     let header = ["", "check", "is", "needs", "why"];
     let rows: Vec<[&str; 5]> = std::iter::once(header)
-        .chain(
-            checks
-                .iter()
-                .map(|check| [mark(check.level), check.name, &check.is, &check.need, &check.why]),
-        )
+        .chain(checks.iter().map(|check| [mark(check.level), check.name, &check.is, &check.need, &check.why]))
         .collect();
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 4] = std::array::from_fn(width);
     let mut text = String::new();
     for [mark, name, is, need, why] in rows {
@@ -29,17 +20,10 @@ pub fn render(checks: &[Check]) -> String {
         text.push('\n');
     }
     text.push('\n');
-    let mut fixes = checks
-        .iter()
-        .filter_map(|check| Some((check.name, check.fix.as_ref()?)))
-        .peekable();
+    let mut fixes = checks.iter().filter_map(|check| Some((check.name, check.fix.as_ref()?))).peekable();
     if fixes.peek().is_none() {
         let all_ok = super::worst(checks) == Level::Ok;
-        text.push_str(if all_ok {
-            "Nothing to fix.\n"
-        } else {
-            "No command to offer for these warnings.\n"
-        });
+        text.push_str(if all_ok { "Nothing to fix.\n" } else { "No command to offer for these warnings.\n" });
         return text;
     }
     text.push_str("To fix:\n");

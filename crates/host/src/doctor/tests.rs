@@ -6,10 +6,7 @@ use proptest::prelude::*;
 /// A small virtual machine as it comes out of the box.
 fn small_machine() -> Readings {
     Readings {
-        nofile: Nofile {
-            soft: 1024,
-            hard: 20_000,
-        },
+        nofile: Nofile { soft: 1024, hard: 20_000 },
         can_be_private: true,
         nr_open: Some(1_048_576),
         file_max: Some(2_466_170),
@@ -33,19 +30,12 @@ fn small_machine() -> Readings {
 /// Everything too small.
 fn tiny_machine() -> Readings {
     Readings {
-        nofile: Nofile {
-            soft: 1024,
-            hard: 4096,
-        },
+        nofile: Nofile { soft: 1024, hard: 4096 },
         can_be_private: false,
         nr_open: Some(65536),
         file_max: Some(100_000),
         memory_available_bytes: Some(1_000_000_000),
-        conntrack: Some(Conntrack {
-            count: 120,
-            max: 65536,
-            ..Conntrack::default()
-        }),
+        conntrack: Some(Conntrack { count: 120, max: 65536, ..Conntrack::default() }),
         port_range: Some((1024, 65535)),
         somaxconn: Some(128),
         tcp_max_syn_backlog: Some(128),
@@ -60,10 +50,7 @@ fn tiny_machine() -> Readings {
 /// A machine that tells nothing.
 fn silent_machine() -> Readings {
     Readings {
-        nofile: Nofile {
-            soft: u64::MAX,
-            hard: u64::MAX,
-        },
+        nofile: Nofile { soft: u64::MAX, hard: u64::MAX },
         nr_open: None,
         file_max: None,
         files_open: None,
@@ -99,10 +86,7 @@ fn named<'a>(checks: &'a [Check], name: &str) -> &'a Check {
 
 #[test]
 fn ten_thousand_connections_fit_a_small_machine() {
-    let needs = Needs {
-        connections: 10_000,
-        ..Needs::default()
-    };
+    let needs = Needs { connections: 10_000, ..Needs::default() };
     let checks = check(&needs, &small_machine());
     assert_eq!(worst(&checks), Level::Ok);
     insta::assert_snapshot!("ten_thousand_on_a_small_machine", render(&checks));
@@ -116,11 +100,7 @@ fn a_million_connections_on_a_small_machine() {
 
 #[test]
 fn too_much_for_a_tiny_machine() {
-    let needs = Needs {
-        connections: 200_000,
-        source_addresses: 1,
-        ..million()
-    };
+    let needs = Needs { connections: 200_000, source_addresses: 1, ..million() };
     let checks = check(&needs, &tiny_machine());
     assert_eq!(worst(&checks), Level::Fail);
     insta::assert_snapshot!("too_much_for_a_tiny_machine", render(&checks));
@@ -135,84 +115,44 @@ fn what_cannot_be_read_is_a_warning_and_not_a_verdict() {
 
 #[test]
 fn private_tables_lift_the_limit_and_are_advised_where_they_would_help() {
-    let shared = Needs {
-        connections: 40_000,
-        workers: 1,
-        source_addresses: 4,
-        ..Needs::default()
-    };
+    let shared = Needs { connections: 40_000, workers: 1, source_addresses: 4, ..Needs::default() };
     let checks = check(&shared, &small_machine());
     let descriptors = named(&checks, "descriptors");
     assert_eq!(descriptors.level, Level::Fail);
     let fix = descriptors.fix.as_deref().expect("a fix");
-    assert!(
-        fix.contains("private descriptor tables and at least 3 workers"),
-        "{fix}"
-    );
+    assert!(fix.contains("private descriptor tables and at least 3 workers"), "{fix}");
 
-    let private = Needs {
-        workers: 3,
-        private_fd_tables: true,
-        ..shared
-    };
-    assert_eq!(
-        named(&check(&private, &small_machine()), "descriptors").level,
-        Level::Ok
-    );
+    let private = Needs { workers: 3, private_fd_tables: true, ..shared };
+    assert_eq!(named(&check(&private, &small_machine()), "descriptors").level, Level::Ok);
 
-    let forbidden = Readings {
-        can_be_private: false,
-        ..small_machine()
-    };
+    let forbidden = Readings { can_be_private: false, ..small_machine() };
     let checks = check(&private, &forbidden);
     let descriptors = named(&checks, "descriptors");
     assert_eq!(descriptors.level, Level::Fail, "it would run on one shared table");
-    assert!(
-        !descriptors.fix.as_deref().expect("a fix").contains("private"),
-        "no advice that cannot work"
-    );
+    assert!(!descriptors.fix.as_deref().expect("a fix").contains("private"), "no advice that cannot work");
     assert_eq!(named(&checks, "fd tables").level, Level::Warn);
 }
 
 #[test]
 fn addresses_and_target_ports_multiply_the_ephemeral_ports() {
     let level = |connections, source_addresses, target_ports, readings: &Readings| {
-        let needs = Needs {
-            connections,
-            target_ports,
-            source_addresses,
-            ..Needs::default()
-        };
+        let needs = Needs { connections, target_ports, source_addresses, ..Needs::default() };
         named(&check(&needs, readings), "ephemeral ports").level
     };
     let machine = small_machine();
     assert_eq!(level(20_000, 1, 1, &machine), Level::Ok);
-    assert_eq!(
-        level(28_232, 1, 1, &machine),
-        Level::Warn,
-        "the last ports are slow to find"
-    );
+    assert_eq!(level(28_232, 1, 1, &machine), Level::Warn, "the last ports are slow to find");
     assert_eq!(level(28_233, 1, 1, &machine), Level::Fail);
     assert_eq!(level(28_233, 2, 1, &machine), Level::Ok);
     assert_eq!(level(28_233, 1, 2, &machine), Level::Ok);
-    let reserved = Readings {
-        reserved_ports: PortRanges::new([(40_000, 60_999)]),
-        ..machine
-    };
-    assert_eq!(
-        level(20_000, 1, 1, &reserved),
-        Level::Fail,
-        "reserved ports do not count"
-    );
+    let reserved = Readings { reserved_ports: PortRanges::new([(40_000, 60_999)]), ..machine };
+    assert_eq!(level(20_000, 1, 1, &reserved), Level::Fail, "reserved ports do not count");
 }
 
 #[test]
 fn following_the_advice_on_ports_makes_the_check_pass() {
-    let needs = Needs {
-        connections: 45_000,
-        served_ports: PortRanges::new([(7000, 7000)]),
-        ..Needs::default()
-    };
+    let needs =
+        Needs { connections: 45_000, served_ports: PortRanges::new([(7000, 7000)]), ..Needs::default() };
     let checks = check(&needs, &small_machine());
     let fix = named(&checks, "ephemeral ports").fix.clone().expect("a fix");
     insta::assert_snapshot!(fix, @r#"
@@ -228,22 +168,13 @@ fn following_the_advice_on_ports_makes_the_check_pass() {
     let checks = check(&needs, &widened);
     assert_eq!(named(&checks, "ephemeral ports").level, Level::Ok);
     assert_eq!(named(&checks, "served ports").is, "7000 reserved");
-    let addressed = Needs {
-        source_addresses: 2,
-        ..needs
-    };
-    assert_eq!(
-        named(&check(&addressed, &small_machine()), "ephemeral ports").level,
-        Level::Ok
-    );
+    let addressed = Needs { source_addresses: 2, ..needs };
+    assert_eq!(named(&check(&addressed, &small_machine()), "ephemeral ports").level, Level::Ok);
 }
 
 #[test]
 fn served_ports_inside_the_ephemeral_range_are_told() {
-    let needs = Needs {
-        served_ports: PortRanges::new([(7000, 7015)]),
-        ..Needs::default()
-    };
+    let needs = Needs { served_ports: PortRanges::new([(7000, 7015)]), ..Needs::default() };
     let wide = Readings {
         port_range: Some((1024, 65535)),
         reserved_ports: PortRanges::new([(7000, 7003), (9000, 9000)]),
@@ -251,10 +182,7 @@ fn served_ports_inside_the_ephemeral_range_are_told() {
     };
     let checks = check(&needs, &wide);
     let served = named(&checks, "served ports");
-    assert_eq!(
-        (served.level, served.is.as_str()),
-        (Level::Warn, "12 of 7000-7015 inside 1024-65535")
-    );
+    assert_eq!((served.level, served.is.as_str()), (Level::Warn, "12 of 7000-7015 inside 1024-65535"));
     let fix = "sudo sysctl -w net.ipv4.ip_local_reserved_ports=7000-7015,9000";
     assert_eq!(served.fix.as_deref(), Some(fix), "what was reserved stays so");
 }
@@ -262,26 +190,9 @@ fn served_ports_inside_the_ephemeral_range_are_told() {
 #[test]
 fn conntrack_fails_only_where_it_tracks() {
     let level = |count, max| {
-        let table = Conntrack {
-            count,
-            max,
-            ..Conntrack::default()
-        };
-        let readings = Readings {
-            conntrack: Some(table),
-            ..small_machine()
-        };
-        named(
-            &check(
-                &Needs {
-                    connections: 10_000,
-                    ..Needs::default()
-                },
-                &readings,
-            ),
-            "conntrack",
-        )
-        .level
+        let table = Conntrack { count, max, ..Conntrack::default() };
+        let readings = Readings { conntrack: Some(table), ..small_machine() };
+        named(&check(&Needs { connections: 10_000, ..Needs::default() }, &readings), "conntrack").level
     };
     assert_eq!(level(5, 262_144), Level::Ok);
     assert_eq!(level(0, 9_999), Level::Warn);
@@ -293,15 +204,8 @@ fn conntrack_fails_only_where_it_tracks() {
 #[test]
 fn each_role_sees_its_own_checks() {
     let names = |role| {
-        let needs = Needs {
-            role,
-            loopback: false,
-            ..Needs::default()
-        };
-        check(&needs, &small_machine())
-            .iter()
-            .map(|check| check.name)
-            .collect::<Vec<_>>()
+        let needs = Needs { role, loopback: false, ..Needs::default() };
+        check(&needs, &small_machine()).iter().map(|check| check.name).collect::<Vec<_>>()
     };
     assert!(!names(Role::Server).contains(&"ephemeral ports"));
     assert!(names(Role::Server).contains(&"listen backlog"));
@@ -314,15 +218,8 @@ fn each_role_sees_its_own_checks() {
 #[test]
 fn both_ends_on_one_machine_need_twice_the_memory() {
     let need = |role, loopback| {
-        let needs = Needs {
-            role,
-            loopback,
-            connections: 1_000_000,
-            ..Needs::default()
-        };
-        named(&check(&needs, &small_machine()), "socket memory")
-            .need
-            .clone()
+        let needs = Needs { role, loopback, connections: 1_000_000, ..Needs::default() };
+        named(&check(&needs, &small_machine()), "socket memory").need.clone()
     };
     assert_eq!(need(Role::Server, false), "5.2 GB");
     assert_eq!(need(Role::Server, true), "10.4 GB");
@@ -331,29 +228,17 @@ fn both_ends_on_one_machine_need_twice_the_memory() {
 
 #[test]
 fn workers_beyond_the_cpus_are_told_where_one_end_is_elsewhere() {
-    let needs = Needs {
-        role: Role::Loadgen,
-        loopback: false,
-        workers: 4,
-        ..Needs::default()
-    };
+    let needs = Needs { role: Role::Loadgen, loopback: false, workers: 4, ..Needs::default() };
     let checks = check(&needs, &small_machine());
     let cpus = named(&checks, "CPUs");
-    assert_eq!(
-        (cpus.level, cpus.fix.as_deref()),
-        (Level::Warn, Some("# use 2 workers"))
-    );
+    assert_eq!((cpus.level, cpus.fix.as_deref()), (Level::Warn, Some("# use 2 workers")));
 }
 
 #[test]
 fn this_machine_can_be_read_and_judged() {
     let checks = check(&Needs::default(), &Readings::take());
     assert!(checks.len() >= 12);
-    assert!(
-        checks.iter().filter(|check| check.is == "unknown").count() <= 1,
-        "{}",
-        render(&checks)
-    );
+    assert!(checks.iter().filter(|check| check.is == "unknown").count() <= 1, "{}", render(&checks));
 }
 
 #[test]

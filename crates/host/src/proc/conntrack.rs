@@ -53,11 +53,7 @@ pub fn read() -> io::Result<Option<Conntrack>> {
         Some(text) => parse_counters(&text)?,
         None => Conntrack::default(),
     };
-    Ok(Some(Conntrack {
-        count,
-        max,
-        ..counters
-    }))
+    Ok(Some(Conntrack { count, max, ..counters }))
 }
 
 /// The counters of `/proc/net/stat/nf_conntrack`, added up; `count` and `max` stay 0.
@@ -70,10 +66,7 @@ pub fn parse_counters(text: &str) -> Result<Conntrack, ParseError> {
     if !columns.contains(&"entries") {
         return Err(ParseError::new(FILE, "has no header"));
     }
-    let mut sums = Conntrack {
-        has_counters: true,
-        ..Conntrack::default()
-    };
+    let mut sums = Conntrack { has_counters: true, ..Conntrack::default() };
     for line in lines {
         let values: Vec<&str> = line.split_whitespace().collect();
         if values.len() != columns.len() {
@@ -124,19 +117,8 @@ mod tests {
 
     #[test]
     fn since_keeps_the_fill_and_subtracts_the_counters() {
-        let earlier = Conntrack {
-            count: 5,
-            max: 10,
-            drop: 3,
-            ..Conntrack::default()
-        };
-        let later = Conntrack {
-            count: 9,
-            max: 20,
-            drop: 8,
-            early_drop: 1,
-            ..Conntrack::default()
-        };
+        let earlier = Conntrack { count: 5, max: 10, drop: 3, ..Conntrack::default() };
+        let later = Conntrack { count: 9, max: 20, drop: 8, early_drop: 1, ..Conntrack::default() };
         assert_eq!(later.since(&earlier), Conntrack { drop: 5, ..later });
     }
 

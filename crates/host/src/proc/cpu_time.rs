@@ -39,10 +39,7 @@ pub fn thread_ns() -> u64 {
 
 fn clock_ns(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
-    time.tv_sec
-        .unsigned_abs()
-        .saturating_mul(NS_PER_S)
-        .saturating_add(time.tv_nsec.unsigned_abs())
+    time.tv_sec.unsigned_abs().saturating_mul(NS_PER_S).saturating_add(time.tv_nsec.unsigned_abs())
 }
 
 /// CPU time of another process, all threads, also those that have ended.
@@ -57,9 +54,8 @@ pub fn read(pid: u32) -> io::Result<ProcessTicks> {
 /// When the line is truncated or a number is damaged.
 pub fn parse(text: &str) -> Result<ProcessTicks, ParseError> {
     // Field 2 is the name in parentheses. It may hold spaces and parentheses itself, so the last one ends it.
-    let (_, after_name) = text
-        .rsplit_once(')')
-        .ok_or_else(|| ParseError::new(FILE, "the process's name is missing"))?;
+    let (_, after_name) =
+        text.rsplit_once(')').ok_or_else(|| ParseError::new(FILE, "the process's name is missing"))?;
     // `utime` and `stime` are fields 14 and 15; the first after the name is field 3.
     let mut fields = after_name.split_whitespace().skip(14 - 3);
     Ok(ProcessTicks {
@@ -96,10 +92,7 @@ mod tests {
         ] {
             parse(text).expect_err(text);
         }
-        let huge = ProcessTicks {
-            user: u64::MAX,
-            system: u64::MAX,
-        };
+        let huge = ProcessTicks { user: u64::MAX, system: u64::MAX };
         assert_eq!(huge.total_ns(), u64::MAX, "saturates");
     }
 

@@ -11,9 +11,8 @@ pub(super) fn bytes(text: &str, file: &'static str, name: &str) -> Result<Option
     if fields.next() != Some("kB") {
         return Err(ParseError::new(file, format!("{name} is not in kB")));
     }
-    let bytes = kib
-        .checked_mul(1024)
-        .ok_or_else(|| ParseError::new(file, format!("{name} is out of range")))?;
+    let bytes =
+        kib.checked_mul(1024).ok_or_else(|| ParseError::new(file, format!("{name} is out of range")))?;
     Ok(Some(bytes))
 }
 
@@ -24,9 +23,7 @@ pub(super) fn required_bytes(text: &str, file: &'static str, name: &str) -> Resu
 
 /// What follows the name on its line.
 pub(super) fn fields<'a>(text: &'a str, name: &str) -> Option<impl Iterator<Item = &'a str>> {
-    let values = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let values = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     Some(values.split_whitespace())
 }
 

@@ -54,11 +54,7 @@ mod tests {
 
     #[test]
     fn refuses_damaged_files() {
-        for text in [
-            "",
-            "MemTotal: 1 kB\n",
-            "MemTotal: x kB\nMemAvailable: 1 kB\nSlab: 1 kB\n",
-        ] {
+        for text in ["", "MemTotal: 1 kB\n", "MemTotal: x kB\nMemAvailable: 1 kB\nSlab: 1 kB\n"] {
             parse(text).expect_err(text);
         }
     }

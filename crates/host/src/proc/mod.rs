@@ -29,10 +29,7 @@ pub struct ParseError {
 
 impl ParseError {
     fn new(file: &'static str, problem: impl Into<String>) -> Self {
-        Self {
-            file,
-            problem: problem.into(),
-        }
+        Self { file, problem: problem.into() }
     }
 }
 
@@ -56,17 +53,13 @@ fn next_number<'a, T: FromStr>(
     file: &'static str,
     name: &str,
 ) -> Result<T, ParseError> {
-    let field = fields
-        .next()
-        .ok_or_else(|| ParseError::new(file, format!("{name} is missing")))?;
+    let field = fields.next().ok_or_else(|| ParseError::new(file, format!("{name} is missing")))?;
     number(field, file, name)
 }
 
 /// A field as a decimal number.
 fn number<T: FromStr>(field: &str, file: &'static str, name: &str) -> Result<T, ParseError> {
-    field
-        .parse()
-        .map_err(|_| ParseError::new(file, format!("{name} is {field:?}, not a number in range")))
+    field.parse().map_err(|_| ParseError::new(file, format!("{name} is {field:?}, not a number in range")))
 }
 
 /// A field as a hexadecimal number, as the kernel's per-CPU tables write them.

@@ -90,10 +90,7 @@ tcp_counters! {
 /// # Errors
 /// When a file cannot be read, or is not as documented.
 pub fn read() -> io::Result<TcpCounters> {
-    Ok(parse(
-        &read_file("/proc/net/netstat")?,
-        &read_file("/proc/net/snmp")?,
-    )?)
+    Ok(parse(&read_file("/proc/net/netstat")?, &read_file("/proc/net/snmp")?)?)
 }
 
 /// A section is a line of names and below it a line of values, both starting with `Section:`.
@@ -105,20 +102,12 @@ struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn find(text: &'a str, file: &'static str, section: &str) -> Result<Self, ParseError> {
-        let mut lines = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(section)?.strip_prefix(':'));
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(section)?.strip_prefix(':'));
         let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
-            return Err(ParseError::new(
-                file,
-                format!("section {section} is missing or truncated"),
-            ));
+            return Err(ParseError::new(file, format!("section {section} is missing or truncated")));
         };
         if names.split_whitespace().count() != values.split_whitespace().count() {
-            return Err(ParseError::new(
-                file,
-                format!("section {section} has not one value per name"),
-            ));
+            return Err(ParseError::new(file, format!("section {section} has not one value per name")));
         }
         Ok(Self { file, names, values })
     }
@@ -168,22 +157,9 @@ Tcp: 1 -1 29 5448 7
 
     #[test]
     fn since_subtracts_and_never_wraps() {
-        let earlier = TcpCounters {
-            listen_drops: 3,
-            timeouts: 9,
-            ..TcpCounters::default()
-        };
-        let later = TcpCounters {
-            listen_drops: 10,
-            timeouts: 1,
-            retrans_segs: 2,
-            ..TcpCounters::default()
-        };
-        let added = TcpCounters {
-            listen_drops: 7,
-            retrans_segs: 2,
-            ..TcpCounters::default()
-        };
+        let earlier = TcpCounters { listen_drops: 3, timeouts: 9, ..TcpCounters::default() };
+        let later = TcpCounters { listen_drops: 10, timeouts: 1, retrans_segs: 2, ..TcpCounters::default() };
+        let added = TcpCounters { listen_drops: 7, retrans_segs: 2, ..TcpCounters::default() };
         assert_eq!(later.since(&earlier), added);
     }
 

@@ -103,16 +103,7 @@ mod tests {
 
     #[test]
     fn refuses_damaged_lists() {
-        for text in [
-            "a",
-            "1,,2",
-            "1-",
-            "-1",
-            "70000",
-            "9-8",
-            "1-2-3",
-            "99999999999999999999",
-        ] {
+        for text in ["a", "1,,2", "1-", "-1", "70000", "9-8", "1-2-3", "99999999999999999999"] {
             PortRanges::parse(text).expect_err(text);
         }
     }

@@ -69,27 +69,9 @@ mod tests {
     #[test]
     fn reads_the_three_numbers() {
         let stat = parse("448725 17 3\n").expect("real");
-        assert_eq!(
-            stat,
-            Schedstat {
-                run_ns: 448_725,
-                wait_ns: 17,
-                slices: 3
-            }
-        );
-        let earlier = Schedstat {
-            run_ns: 448_000,
-            wait_ns: 20,
-            slices: 1,
-        };
-        assert_eq!(
-            stat.since(&earlier),
-            Schedstat {
-                run_ns: 725,
-                wait_ns: 0,
-                slices: 2
-            }
-        );
+        assert_eq!(stat, Schedstat { run_ns: 448_725, wait_ns: 17, slices: 3 });
+        let earlier = Schedstat { run_ns: 448_000, wait_ns: 20, slices: 1 };
+        assert_eq!(stat.since(&earlier), Schedstat { run_ns: 725, wait_ns: 0, slices: 2 });
     }
 
     #[test]
@@ -103,15 +85,9 @@ mod tests {
     fn one_thread_reads_another_by_its_id() {
         let tid = current_tid();
         let own = read_self_thread().expect("/proc/thread-self/schedstat");
-        let seen = std::thread::spawn(move || read_thread(tid))
-            .join()
-            .expect("no panic")
-            .expect("alive");
+        let seen = std::thread::spawn(move || read_thread(tid)).join().expect("no panic").expect("alive");
         assert!(seen.run_ns >= own.run_ns && seen.slices >= own.slices);
         // No thread has the highest possible id plus one.
-        assert_eq!(
-            read_thread(u32::MAX).expect_err("no such thread").kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(read_thread(u32::MAX).expect_err("no such thread").kind(), io::ErrorKind::NotFound);
     }
 }

@@ -62,11 +62,8 @@ Anonymous:           100 kB
 
     #[test]
     fn private_is_clean_and_dirty_together() {
-        let expected = ExactMemory {
-            rss_bytes: 1668 * 1024,
-            private_bytes: 108 * 1024,
-            anonymous_bytes: 100 * 1024,
-        };
+        let expected =
+            ExactMemory { rss_bytes: 1668 * 1024, private_bytes: 108 * 1024, anonymous_bytes: 100 * 1024 };
         assert_eq!(parse(REAL), Ok(expected));
     }
 

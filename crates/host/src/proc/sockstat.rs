@@ -78,32 +78,17 @@ mod tests {
 
     #[test]
     fn adds_ipv6_where_there_is_any() {
-        let expected = Sockstat {
-            inuse: 1,
-            orphan: 2,
-            tw: 3,
-            alloc: 4,
-            mem_pages: 215,
-        };
+        let expected = Sockstat { inuse: 1, orphan: 2, tw: 3, alloc: 4, mem_pages: 215 };
         assert_eq!(parse(V4, ""), Ok(expected));
-        assert_eq!(
-            parse(V4, "TCP6: inuse 10\nUDP6: inuse 3\n"),
-            Ok(Sockstat {
-                inuse: 11,
-                ..expected
-            })
-        );
+        assert_eq!(parse(V4, "TCP6: inuse 10\nUDP6: inuse 3\n"), Ok(Sockstat { inuse: 11, ..expected }));
         assert_eq!(expected.mem_bytes(), 215 * page_bytes());
     }
 
     #[test]
     fn refuses_damaged_files() {
-        for text in [
-            "",
-            "UDP: inuse 7\n",
-            "TCP: inuse 1 orphan\n",
-            "TCP: inuse x orphan 2 tw 3 alloc 4 mem 5\n",
-        ] {
+        for text in
+            ["", "UDP: inuse 7\n", "TCP: inuse 1 orphan\n", "TCP: inuse x orphan 2 tw 3 alloc 4 mem 5\n"]
+        {
             parse(text, "").expect_err(text);
         }
         parse(V4, "TCP6: inuse 99999999999999999999\n").expect_err("above u64");

@@ -44,9 +44,7 @@ pub fn parse(text: &str) -> Result<Softnet, ParseError> {
     for line in text.lines() {
         let mut fields = line.split_whitespace();
         let mut count = |name| {
-            let field = fields
-                .next()
-                .ok_or_else(|| ParseError::new(FILE, format!("{name} is missing")))?;
+            let field = fields.next().ok_or_else(|| ParseError::new(FILE, format!("{name} is missing")))?;
             hex_number(field, FILE, name)
         };
         let sums = sums.get_or_insert_default();
@@ -65,38 +63,14 @@ mod tests {
     fn adds_the_cpus_up() {
         let text = "00000015 00000001 00000002 00000000\n00002448 0000000a 000000ff 00000000 00000000\n";
         let sums = parse(text).expect("real");
-        assert_eq!(
-            sums,
-            Softnet {
-                processed: 0x15 + 0x2448,
-                dropped: 11,
-                time_squeeze: 0x101
-            }
-        );
-        let earlier = Softnet {
-            processed: 1,
-            dropped: 11,
-            time_squeeze: 0x200,
-        };
-        assert_eq!(
-            sums.since(&earlier),
-            Softnet {
-                processed: 0x245c,
-                dropped: 0,
-                time_squeeze: 0
-            }
-        );
+        assert_eq!(sums, Softnet { processed: 0x15 + 0x2448, dropped: 11, time_squeeze: 0x101 });
+        let earlier = Softnet { processed: 1, dropped: 11, time_squeeze: 0x200 };
+        assert_eq!(sums.since(&earlier), Softnet { processed: 0x245c, dropped: 0, time_squeeze: 0 });
     }
 
     #[test]
     fn refuses_damaged_files() {
-        for text in [
-            "",
-            "\n",
-            "00000015 00000001\n",
-            "1 2 xyz\n",
-            "1 2 ffffffffffffffffff\n",
-        ] {
+        for text in ["", "\n", "00000015 00000001\n", "1 2 xyz\n", "1 2 ffffffffffffffffff\n"] {
             parse(text).expect_err(text);
         }
     }

@@ -34,28 +34,16 @@ pub struct CpuTimes {
 impl CpuTimes {
     /// All ticks together.
     pub fn total(&self) -> u64 {
-        [
-            self.user,
-            self.nice,
-            self.system,
-            self.idle,
-            self.iowait,
-            self.irq,
-            self.softirq,
-            self.steal,
-        ]
-        .into_iter()
-        .fold(0, u64::saturating_add)
+        [self.user, self.nice, self.system, self.idle, self.iowait, self.irq, self.softirq, self.steal]
+            .into_iter()
+            .fold(0, u64::saturating_add)
     }
 
     /// What was added since an earlier reading of the same CPU. Never below zero (`idle` and `iowait` may run
     /// backwards by a tick).
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            cpu: self.cpu,
-            ..self.zip(earlier, u64::saturating_sub)
-        }
+        Self { cpu: self.cpu, ..self.zip(earlier, u64::saturating_sub) }
     }
 
     /// The share of the time that the hypervisor took away, 0 to 1; 0 when no time has passed.
@@ -83,8 +71,7 @@ impl CpuTimes {
 
 /// The times of several CPUs added up.
 pub fn sum(cpus: &[CpuTimes]) -> CpuTimes {
-    cpus.iter()
-        .fold(CpuTimes::default(), |sum, cpu| sum.zip(cpu, u64::saturating_add))
+    cpus.iter().fold(CpuTimes::default(), |sum, cpu| sum.zip(cpu, u64::saturating_add))
 }
 
 /// How many ticks make a second (100 on nearly every Linux).
@@ -107,10 +94,7 @@ pub fn parse(text: &str) -> Result<Vec<CpuTimes>, ParseError> {
     for line in text.lines() {
         let mut fields = line.split_whitespace();
         // The line `cpu` without a number is the sum over the others.
-        let Some(id) = fields
-            .next()
-            .and_then(|name| name.strip_prefix("cpu"))
-            .filter(|id| !id.is_empty())
+        let Some(id) = fields.next().and_then(|name| name.strip_prefix("cpu")).filter(|id| !id.is_empty())
         else {
             continue;
         };
@@ -127,11 +111,7 @@ pub fn parse(text: &str) -> Result<Vec<CpuTimes>, ParseError> {
             steal: ticks("steal")?,
         });
     }
-    if cpus.is_empty() {
-        Err(ParseError::new(FILE, "names no CPU"))
-    } else {
-        Ok(cpus)
-    }
+    if cpus.is_empty() { Err(ParseError::new(FILE, "names no CPU")) } else { Ok(cpus) }
 }
 
 #[cfg(test)]
@@ -172,29 +152,10 @@ softirq 110099 0 18436 4 7484 15452 0 544 30487 0 37692
 
     #[test]
     fn steal_is_a_share_of_the_time_between_two_readings() {
-        let earlier = CpuTimes {
-            cpu: 1,
-            user: 100,
-            idle: 50,
-            steal: 10,
-            ..CpuTimes::default()
-        };
-        let later = CpuTimes {
-            user: 160,
-            idle: 49,
-            steal: 50,
-            ..earlier
-        };
+        let earlier = CpuTimes { cpu: 1, user: 100, idle: 50, steal: 10, ..CpuTimes::default() };
+        let later = CpuTimes { user: 160, idle: 49, steal: 50, ..earlier };
         let between = later.since(&earlier);
-        assert_eq!(
-            between,
-            CpuTimes {
-                cpu: 1,
-                user: 60,
-                steal: 40,
-                ..CpuTimes::default()
-            }
-        );
+        assert_eq!(between, CpuTimes { cpu: 1, user: 60, steal: 40, ..CpuTimes::default() });
         assert!((between.steal_fraction() - 0.4).abs() < 1e-12);
         assert!(CpuTimes::default().steal_fraction().abs() < 1e-12);
         assert_eq!(sum(&[between, between]).steal, 80);

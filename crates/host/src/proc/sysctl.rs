@@ -104,10 +104,7 @@ pub fn parse_port_range(text: &str) -> Result<(u16, u16), ParseError> {
     let low = next_number(&mut fields, FILE, "the first port")?;
     let high = next_number(&mut fields, FILE, "the last port")?;
     if low > high {
-        return Err(ParseError::new(
-            FILE,
-            format!("the port range {low} {high} runs backwards"),
-        ));
+        return Err(ParseError::new(FILE, format!("the port range {low} {high} runs backwards")));
     }
     Ok((low, high))
 }
@@ -117,11 +114,7 @@ pub fn parse_port_range(text: &str) -> Result<(u16, u16), ParseError> {
 pub fn parse_tcp_mem(text: &str) -> Result<[u64; 3], ParseError> {
     let mut fields = text.split_whitespace();
     let mut pages = |name| next_number(&mut fields, FILE, name);
-    Ok([
-        pages("the low mark")?,
-        pages("the pressure mark")?,
-        pages("the high mark")?,
-    ])
+    Ok([pages("the low mark")?, pages("the pressure mark")?, pages("the high mark")?])
 }
 
 /// The files in use, out of the three numbers of `fs.file-nr` (allocated, of these unused, maximum).
@@ -143,10 +136,7 @@ mod tests {
     fn reads_what_the_kernel_writes() {
         assert_eq!(parse_number("4096\n"), Ok(4096));
         assert_eq!(parse_port_range("32768\t60999\n"), Ok((32768, 60999)));
-        assert_eq!(
-            parse_tcp_mem("287898\t383867\t575796\n"),
-            Ok([287_898, 383_867, 575_796])
-        );
+        assert_eq!(parse_tcp_mem("287898\t383867\t575796\n"), Ok([287_898, 383_867, 575_796]));
         assert_eq!(parse_files_open("415\t15\t9223372036854775807\n"), Ok(400));
     }
 
