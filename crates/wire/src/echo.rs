@@ -30,10 +30,7 @@ impl Pattern {
     #[expect(clippy::cast_possible_truncation, reason = "PATTERN_PERIOD is below 256")]
     pub fn new(max_payload_bytes: usize) -> Self {
         let len = max_payload_bytes.max(PATTERN_BYTES_MIN) + PATTERN_PERIOD;
-        Self {
-            bytes: (0..PATTERN_PERIOD).map(|o| o as u8).cycle().take(len).collect(),
-            max_payload_bytes,
-        }
+        Self { bytes: (0..PATTERN_PERIOD).map(|o| o as u8).cycle().take(len).collect(), max_payload_bytes }
     }
 
     /// The `len` bytes of the stream from `offset` on.
@@ -41,10 +38,7 @@ impl Pattern {
     /// # Panics
     /// When `len` is more than the `max_payload_bytes` that the pattern was made for.
     pub fn at(&self, offset: u64, len: usize) -> &[u8] {
-        assert!(
-            len <= self.max_payload_bytes,
-            "the pattern was made for smaller payloads"
-        );
+        assert!(len <= self.max_payload_bytes, "the pattern was made for smaller payloads");
         &self.in_phase(phase(offset))[..len]
     }
 
@@ -80,11 +74,7 @@ const _: () = assert!(size_of::<EchoClient>() <= 16, "one per connection");
 impl EchoClient {
     /// A session at the beginning of its stream.
     pub const fn new() -> Self {
-        Self {
-            received: 0,
-            oldest_received: 0,
-            sent_phase: 0,
-        }
+        Self { received: 0, oldest_received: 0, sent_phase: 0 }
     }
 
     /// The bytes of the next request of `len` bytes (at least 1, or there would be nothing to answer);
@@ -151,14 +141,8 @@ impl EchoClient {
             let expected = pattern.in_phase(phase(offset));
             let len = bytes.len().min(expected.len());
             if bytes[..len] != expected[..len] {
-                let right = bytes
-                    .iter()
-                    .zip(expected)
-                    .take_while(|(got, want)| got == want)
-                    .count();
-                return Err(EchoError::Mismatch {
-                    offset: offset + right as u64,
-                });
+                let right = bytes.iter().zip(expected).take_while(|(got, want)| got == want).count();
+                return Err(EchoError::Mismatch { offset: offset + right as u64 });
             }
             bytes = &bytes[len..];
             offset += len as u64;
@@ -192,9 +176,7 @@ mod tests {
     fn every_offset_has_its_byte() {
         let pattern = Pattern::new(8);
         for offset in [0, 1, 250, 251, 252, u64::MAX - 7] {
-            let want: Vec<u8> = (0..8)
-                .map(|i| u8::try_from((offset + i) % 251).unwrap())
-                .collect();
+            let want: Vec<u8> = (0..8).map(|i| u8::try_from((offset + i) % 251).unwrap()).collect();
             assert_eq!(pattern.at(offset, 8), want, "offset {offset}");
         }
     }
@@ -209,18 +191,10 @@ mod tests {
     fn replies_are_counted_at_any_depth() {
         let pattern = Pattern::new(100);
         let mut client = EchoClient::new();
-        let wire: Vec<u8> = [100, 1, 30]
-            .iter()
-            .flat_map(|len| client.request(&pattern, *len).to_vec())
-            .collect();
-        assert_eq!(
-            client.receive(&wire[..99], &pattern, [100, 1, 30].into_iter()),
-            Ok(0)
-        );
-        assert_eq!(
-            client.receive(&wire[99..101], &pattern, [100, 1, 30].into_iter()),
-            Ok(2)
-        );
+        let wire: Vec<u8> =
+            [100, 1, 30].iter().flat_map(|len| client.request(&pattern, *len).to_vec()).collect();
+        assert_eq!(client.receive(&wire[..99], &pattern, [100, 1, 30].into_iter()), Ok(0));
+        assert_eq!(client.receive(&wire[99..101], &pattern, [100, 1, 30].into_iter()), Ok(2));
         assert_eq!(client.receive(&wire[101..], &pattern, [30].into_iter()), Ok(1));
         assert_eq!(client.receive(&[], &pattern, core::iter::empty()), Ok(0));
     }
@@ -230,14 +204,9 @@ mod tests {
         let pattern = Pattern::new(64);
         let mut client = EchoClient::new();
         let requests = [64_u32; 1000];
-        let mut wire: Vec<u8> = requests
-            .iter()
-            .flat_map(|len| client.request(&pattern, *len).to_vec())
-            .collect();
-        assert_eq!(
-            client.clone().receive(&wire, &pattern, requests.into_iter()),
-            Ok(1000)
-        );
+        let mut wire: Vec<u8> =
+            requests.iter().flat_map(|len| client.request(&pattern, *len).to_vec()).collect();
+        assert_eq!(client.clone().receive(&wire, &pattern, requests.into_iter()), Ok(1000));
         wire[63_999] ^= 1;
         assert_eq!(
             client.receive(&wire, &pattern, requests.into_iter()),
@@ -275,10 +244,7 @@ mod tests {
         let mut client = EchoClient::new();
         let mut wire = client.request(&pattern, 8).to_vec();
         wire.extend([8, 9]);
-        assert_eq!(
-            client.receive(&wire, &pattern, [8].into_iter()),
-            Err(EchoError::Unasked { bytes: 2 })
-        );
+        assert_eq!(client.receive(&wire, &pattern, [8].into_iter()), Err(EchoError::Unasked { bytes: 2 }));
         assert_eq!(
             EchoClient::new().receive(b"x", &pattern, core::iter::empty()),
             Err(EchoError::Unasked { bytes: 1 })
@@ -291,11 +257,7 @@ mod tests {
         let mut client = EchoClient::new();
         let whole = [client.request(&pattern, 300), client.request(&pattern, 200)].concat();
         for unsent in [0, 1, 200, 250, 300] {
-            assert_eq!(
-                client.unsent(&pattern, unsent),
-                &whole[500 - unsent as usize..],
-                "{unsent} unsent"
-            );
+            assert_eq!(client.unsent(&pattern, unsent), &whole[500 - unsent as usize..], "{unsent} unsent");
         }
         let mut rest: Vec<u8> = Vec::new();
         while rest.len() < 500 {

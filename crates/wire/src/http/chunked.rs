@@ -78,12 +78,7 @@ pub(super) struct ChunkDecoder {
 
 impl ChunkDecoder {
     pub(super) const fn new() -> Self {
-        Self {
-            left: 0,
-            line_bytes: 0,
-            fields: 0,
-            state: ChunkState::SizeStart,
-        }
+        Self { left: 0, line_bytes: 0, fields: 0, state: ChunkState::SizeStart }
     }
 
     /// Takes bytes off the front of `input`; none when all are used up and more are needed. Must not be
@@ -208,28 +203,19 @@ mod tests {
     #[test]
     fn chunks_are_joined() {
         let input = b"4\r\nWiki\r\n00A\r\npedia in c\r\n6;a=\"b;c\" ; d\r\nhunks.\r\n0\r\n\r\nGET";
-        assert_eq!(
-            decode(input),
-            Ok(("Wikipedia in chunks.".into(), true, &b"GET"[..]))
-        );
+        assert_eq!(decode(input), Ok(("Wikipedia in chunks.".into(), true, &b"GET"[..])));
     }
 
     #[test]
     fn white_space_before_extensions_is_allowed_and_nowhere_else() {
-        assert_eq!(
-            decode(b"1 \t;x\r\na\r\n0\r\n\r\n"),
-            Ok(("a".into(), true, &b""[..]))
-        );
+        assert_eq!(decode(b"1 \t;x\r\na\r\n0\r\n\r\n"), Ok(("a".into(), true, &b""[..])));
         assert_eq!(decode(b"1 \r\na"), Err(ChunkFault::Size));
         assert_eq!(decode(b" 1\r\na"), Err(ChunkFault::Size));
     }
 
     #[test]
     fn trailers_are_skipped() {
-        assert_eq!(
-            decode(b"0\r\nx: y\r\nz:\r\n\r\nrest"),
-            Ok((String::new(), true, &b"rest"[..]))
-        );
+        assert_eq!(decode(b"0\r\nx: y\r\nz:\r\n\r\nrest"), Ok((String::new(), true, &b"rest"[..])));
     }
 
     #[test]
@@ -240,44 +226,21 @@ mod tests {
 
     #[test]
     fn malformed_sizes_are_refused() {
-        for wrong in [
-            "\r\n", "x", "-1", "+1", "0x1", "1g", "1\n", "1\rx", "1,2", "_1", "\0",
-        ] {
-            assert_eq!(
-                decode(wrong.as_bytes()),
-                Err(ChunkFault::Size),
-                "{}",
-                wrong.escape_default()
-            );
+        for wrong in ["\r\n", "x", "-1", "+1", "0x1", "1g", "1\n", "1\rx", "1,2", "_1", "\0"] {
+            assert_eq!(decode(wrong.as_bytes()), Err(ChunkFault::Size), "{}", wrong.escape_default());
         }
-        assert_eq!(
-            decode(b"10000000000000000"),
-            Err(ChunkFault::Size),
-            "17 digits do not fit"
-        );
-        assert_eq!(
-            decode(b"ffffffffffffffff\r\nab"),
-            Ok(("ab".into(), false, &b""[..])),
-            "16 digits do"
-        );
+        assert_eq!(decode(b"10000000000000000"), Err(ChunkFault::Size), "17 digits do not fit");
+        assert_eq!(decode(b"ffffffffffffffff\r\nab"), Ok(("ab".into(), false, &b""[..])), "16 digits do");
     }
 
     #[test]
     fn extensions_are_bounded_and_have_no_control_characters() {
         let long = |bytes: usize| ["1;", &"x".repeat(bytes - 4), "\r\na\r\n0\r\n\r\n"].concat();
-        assert_eq!(
-            decode(long(256).as_bytes()).map(|(body, ..)| body),
-            Ok("a".into())
-        );
+        assert_eq!(decode(long(256).as_bytes()).map(|(body, ..)| body), Ok("a".into()));
         assert_eq!(decode(long(257).as_bytes()), Err(ChunkFault::LineTooLong));
         assert_eq!(decode("0".repeat(257).as_bytes()), Err(ChunkFault::LineTooLong));
         for wrong in ["1;a\n", "1;a\0"] {
-            assert_eq!(
-                decode(wrong.as_bytes()),
-                Err(ChunkFault::Extension),
-                "{}",
-                wrong.escape_default()
-            );
+            assert_eq!(decode(wrong.as_bytes()), Err(ChunkFault::Extension), "{}", wrong.escape_default());
         }
         assert_eq!(decode(b"1;a\rb"), Err(ChunkFault::Size));
     }
@@ -285,12 +248,7 @@ mod tests {
     #[test]
     fn data_must_be_followed_by_crlf() {
         for wrong in ["1\r\nab", "1\r\na\n", "1\r\na\rb"] {
-            assert_eq!(
-                decode(wrong.as_bytes()),
-                Err(ChunkFault::NoCrlf),
-                "{}",
-                wrong.escape_default()
-            );
+            assert_eq!(decode(wrong.as_bytes()), Err(ChunkFault::NoCrlf), "{}", wrong.escape_default());
         }
     }
 
@@ -302,9 +260,6 @@ mod tests {
         assert_eq!(decode(many.as_bytes()), Err(ChunkFault::TrailersTooLarge));
         let enough = ["0\r\n", &"x:\r\n".repeat(64), "\r\n"].concat();
         assert_eq!(decode(enough.as_bytes()), Ok((String::new(), true, &b""[..])));
-        assert_eq!(
-            decode(b"0\r\nx: y\n"),
-            Err(ChunkFault::Trailer(FieldFault::BareLf))
-        );
+        assert_eq!(decode(b"0\r\nx: y\n"), Err(ChunkFault::Trailer(FieldFault::BareLf)));
     }
 }

@@ -114,24 +114,12 @@ impl Default for ResponseReader {
 impl ResponseReader {
     /// For a connection on which any requests but HEAD are sent.
     pub const fn new() -> Self {
-        Self {
-            state: State::Idle,
-            body_bytes: 0,
-            status: 0,
-            keep_alive: false,
-            bodiless: false,
-        }
+        Self { state: State::Idle, body_bytes: 0, status: 0, keep_alive: false, bodiless: false }
     }
 
     /// For a connection on which only HEAD requests are sent.
     pub const fn for_head() -> Self {
-        Self {
-            state: State::Idle,
-            body_bytes: 0,
-            status: 0,
-            keep_alive: false,
-            bodiless: true,
-        }
+        Self { state: State::Idle, body_bytes: 0, status: 0, keep_alive: false, bodiless: true }
     }
 
     /// Takes bytes off the front of `input` and returns a response when one is complete; call again while
@@ -224,10 +212,7 @@ impl ResponseReader {
             *input = rest;
             return ResponseHead::parse(head, limits).map(Some);
         }
-        self.state = State::Partial(Box::new(PartialHead {
-            end,
-            bytes: input.to_vec(),
-        }));
+        self.state = State::Partial(Box::new(PartialHead { end, bytes: input.to_vec() }));
         *input = &[];
         Ok(None)
     }
@@ -242,11 +227,8 @@ impl ResponseReader {
         self.status = head.status;
         self.keep_alive = head.keep_alive;
         self.body_bytes = 0;
-        let framing = if self.bodiless || matches!(head.status, 204 | 304) {
-            Framing::None
-        } else {
-            head.framing
-        };
+        let framing =
+            if self.bodiless || matches!(head.status, 204 | 304) { Framing::None } else { head.framing };
         match framing {
             Framing::None | Framing::Length(0) => return true,
             Framing::Length(bytes) => {
@@ -264,11 +246,7 @@ impl ResponseReader {
 
     fn complete(&mut self) -> Response {
         self.state = State::Idle;
-        Response {
-            status: self.status,
-            body_bytes: self.body_bytes,
-            keep_alive: self.keep_alive,
-        }
+        Response { status: self.status, body_bytes: self.body_bytes, keep_alive: self.keep_alive }
     }
 }
 

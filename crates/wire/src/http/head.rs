@@ -179,9 +179,7 @@ mod tests {
     use alloc::vec::Vec;
 
     fn fault(lines: &[u8]) -> Result<FieldState, FieldFault> {
-        lines
-            .iter()
-            .try_fold(FieldState::LineStart, |state, byte| state.step(*byte))
+        lines.iter().try_fold(FieldState::LineStart, |state, byte| state.step(*byte))
     }
 
     #[test]
@@ -189,11 +187,7 @@ mod tests {
         assert_eq!(fault(b"\r\n"), Ok(FieldState::End));
         assert_eq!(fault(b"a: b\r\nc:\r\n\r\n"), Ok(FieldState::End));
         assert_eq!(fault(b"a: b\r\nc:\r\n"), Ok(FieldState::LineStart));
-        assert_eq!(
-            fault(b"a: \xffb\tc"),
-            Ok(FieldState::Value),
-            "obs-text and tabs are values"
-        );
+        assert_eq!(fault(b"a: \xffb\tc"), Ok(FieldState::Value), "obs-text and tabs are values");
     }
 
     #[test]
@@ -222,12 +216,7 @@ mod tests {
 
     #[test]
     fn a_run_is_what_steps_would_not_change() {
-        for state in [
-            FieldState::LineStart,
-            FieldState::Name,
-            FieldState::Value,
-            FieldState::ValueLf,
-        ] {
+        for state in [FieldState::LineStart, FieldState::Name, FieldState::Value, FieldState::ValueLf] {
             for byte in 0..=u8::MAX {
                 let stays = state.step(byte) == Ok(state);
                 assert_eq!(state.run(&[byte]) == 1, stays, "{state:?} {byte}");
@@ -241,17 +230,9 @@ mod tests {
         assert_eq!(decimal(b"0"), Some(0));
         assert_eq!(decimal(b"007"), Some(7));
         assert_eq!(decimal(b"18446744073709551615"), Some(u64::MAX));
-        for wrong in [
-            "",
-            "18446744073709551616",
-            "99999999999999999999",
-            "+1",
-            "-1",
-            "1 ",
-            "0x1",
-            "1,1",
-            "\u{661}",
-        ] {
+        for wrong in
+            ["", "18446744073709551616", "99999999999999999999", "+1", "-1", "1 ", "0x1", "1,1", "\u{661}"]
+        {
             assert_eq!(decimal(wrong.as_bytes()), None, "{wrong}");
         }
     }

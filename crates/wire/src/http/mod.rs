@@ -35,12 +35,7 @@ pub struct Limits {
 impl Default for Limits {
     /// Close to what nginx allows by default: a line of 8 KiB, a body of 1 MiB.
     fn default() -> Self {
-        Self {
-            head_bytes: 8192,
-            target_bytes: 4096,
-            headers: 64,
-            body_bytes: 1024 * 1024,
-        }
+        Self { head_bytes: 8192, target_bytes: 4096, headers: 64, body_bytes: 1024 * 1024 }
     }
 }
 

@@ -187,12 +187,7 @@ impl Default for RequestReader {
 impl RequestReader {
     /// At the beginning of a connection.
     pub const fn new() -> Self {
-        Self {
-            state: State::Between(EmptyLines {
-                ended: 0,
-                begun: false,
-            }),
-        }
+        Self { state: State::Between(EmptyLines { ended: 0, begun: false }) }
     }
 
     /// Takes bytes off the front of `input` and returns the next event, or none when all of `input` is used
@@ -251,11 +246,7 @@ impl RequestReader {
         match &mut self.state {
             State::Between(empty_lines) => {
                 empty_lines.skip(input)?;
-                if input.is_empty() {
-                    Ok(None)
-                } else {
-                    self.begin_head(input, limits)
-                }
+                if input.is_empty() { Ok(None) } else { self.begin_head(input, limits) }
             }
             State::Partial(partial) => {
                 let Some(kept) = partial.go_on(input, limits)? else {
@@ -285,10 +276,7 @@ impl RequestReader {
     fn begin_head<'i>(&mut self, input: &mut &'i [u8], limits: &Limits) -> Result<Option<Found<'i>>, Reason> {
         let mut scanner = HeadScanner::new();
         let Some(end) = scanner.scan(input, limits)? else {
-            self.state = State::Partial(Box::new(PartialHead {
-                scanner,
-                bytes: input.to_vec(),
-            }));
+            self.state = State::Partial(Box::new(PartialHead { scanner, bytes: input.to_vec() }));
             *input = &[];
             return Ok(None);
         };
@@ -306,10 +294,9 @@ impl State {
         match body {
             Body::None => Self::Length(0),
             Body::Length(bytes) => Self::Length(bytes),
-            Body::Chunked => Self::Chunked(Box::new(ChunkedBody {
-                decoder: ChunkDecoder::new(),
-                announced: 0,
-            })),
+            Body::Chunked => {
+                Self::Chunked(Box::new(ChunkedBody { decoder: ChunkDecoder::new(), announced: 0 }))
+            }
         }
     }
 }
@@ -319,12 +306,7 @@ impl EmptyLines {
         while let Some((&byte, rest)) = input.split_first() {
             match (self.begun, byte) {
                 (false, b'\r') => self.begun = true,
-                (true, b'\n') => {
-                    *self = Self {
-                        ended: self.ended + 1,
-                        begun: false,
-                    }
-                }
+                (true, b'\n') => *self = Self { ended: self.ended + 1, begun: false },
                 (true, _) => return Err(Reason::Line(super::FieldFault::BareCr)),
                 (false, b'\n') => return Err(Reason::Line(super::FieldFault::BareLf)),
                 (false, _) => return Ok(()),
@@ -348,10 +330,7 @@ impl PartialHead {
             return Ok(None);
         }
         let meaning = self.scanner.meaning(&self.bytes, limits)?;
-        Ok(Some(Box::new(KeptHead {
-            meaning,
-            bytes: core::mem::take(&mut self.bytes),
-        })))
+        Ok(Some(Box::new(KeptHead { meaning, bytes: core::mem::take(&mut self.bytes) })))
     }
 }
 

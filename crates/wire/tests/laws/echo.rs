@@ -27,10 +27,7 @@ fn receive(
 /// A session that has asked for all of `requests`, and what it sent.
 fn session(requests: &[u32], pattern: &Pattern) -> (EchoClient, Vec<u8>) {
     let mut client = EchoClient::new();
-    let wire = requests
-        .iter()
-        .flat_map(|len| client.request(pattern, *len).to_vec())
-        .collect();
+    let wire = requests.iter().flat_map(|len| client.request(pattern, *len).to_vec()).collect();
     (client, wire)
 }
 

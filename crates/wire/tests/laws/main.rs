@@ -30,9 +30,7 @@ fn reads<'b>(bytes: &'b [u8], cuts: &[Index]) -> Vec<&'b [u8]> {
     ends.push(bytes.len());
     ends.sort_unstable();
     let mut start = 0;
-    ends.into_iter()
-        .map(|end| &bytes[std::mem::replace(&mut start, end)..end])
-        .collect()
+    ends.into_iter().map(|end| &bytes[std::mem::replace(&mut start, end)..end]).collect()
 }
 
 /// Something that goes wrong with one byte of a stream.

@@ -41,10 +41,7 @@ fn read<'b>(reads: impl IntoIterator<Item = &'b [u8]>, limits: &Limits) -> Vec<T
         }
         assert!(input.is_empty(), "none means that everything is used up");
     }
-    told.push(Told::Left {
-        idle: reader.is_idle(),
-        in_head: reader.in_head(),
-    });
+    told.push(Told::Left { idle: reader.is_idle(), in_head: reader.in_head() });
     told
 }
 
@@ -90,13 +87,7 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Sent::None),
         vec(any::<u8>(), 0..300).prop_map(Sent::Length),
         (
-            vec(
-                (
-                    vec(any::<u8>(), 1..40),
-                    select(&["", ";a", ";a=\"b c\"", " ; a=b"][..])
-                ),
-                0..5
-            ),
+            vec((vec(any::<u8>(), 1..40), select(&["", ";a", ";a=\"b c\"", " ; a=b"][..])), 0..5),
             select(&["", "x: y\r\n", "x:\r\ny: z\r\n"][..]),
         )
             .prop_map(|(chunks, trailers)| Sent::Chunked(chunks, trailers)),
@@ -154,10 +145,9 @@ impl Request {
         let (framing, body) = match &self.sent {
             Sent::None => (Body::None, vec![]),
             Sent::Length(body) => (Body::Length(body.len() as u64), body.clone()),
-            Sent::Chunked(chunks, _) => (
-                Body::Chunked,
-                chunks.iter().flat_map(|(data, _)| data.clone()).collect(),
-            ),
+            Sent::Chunked(chunks, _) => {
+                (Body::Chunked, chunks.iter().flat_map(|(data, _)| data.clone()).collect())
+            }
         };
         told.push(Told::Head {
             line: format!("{} {}", self.method, self.target),

@@ -51,26 +51,14 @@ fn sample() -> impl Strategy<Value = Sample> {
     let sent = prop_oneof![
         vec(any::<u8>(), 0..300).prop_map(Sent::Length),
         (
-            vec(
-                (vec(any::<u8>(), 1..40), select(&["", ";a", ";a=\"b c\""][..])),
-                0..5
-            ),
+            vec((vec(any::<u8>(), 1..40), select(&["", ";a", ";a=\"b c\""][..])), 0..5),
             select(&["", "x: y\r\n"][..])
         )
             .prop_map(|(chunks, trailers)| Sent::Chunked(chunks, trailers)),
         select(&[204, 304][..]).prop_map(Sent::Bodiless),
     ];
-    let interims = &[
-        "",
-        "HTTP/1.1 100 Continue\r\n\r\n",
-        "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
-    ];
-    let fields = &[
-        "date: now",
-        "Connection: close",
-        "connection: Keep-Alive",
-        "x: \u{e9}\ty",
-    ];
+    let interims = &["", "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"];
+    let fields = &["date: now", "Connection: close", "connection: Keep-Alive", "x: \u{e9}\ty"];
     (
         select(&interims[..]),
         select(&["1.0", "1.1"][..]),
@@ -91,24 +79,12 @@ fn sample() -> impl Strategy<Value = Sample> {
 
 impl Sample {
     fn status(&self) -> u16 {
-        if let Sent::Bodiless(status) = self.sent {
-            status
-        } else {
-            self.status
-        }
+        if let Sent::Bodiless(status) = self.sent { status } else { self.status }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         let end = self.line_end;
-        out.extend(
-            format!(
-                "{}HTTP/{} {} Words{end}",
-                self.interim,
-                self.version,
-                self.status()
-            )
-            .bytes(),
-        );
+        out.extend(format!("{}HTTP/{} {} Words{end}", self.interim, self.version, self.status()).bytes());
         for field in &self.fields {
             out.extend(format!("{field}{end}").bytes());
         }

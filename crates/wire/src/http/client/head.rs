@@ -41,11 +41,7 @@ impl HeadEnd {
             }
             self.line_start = line_end + 1;
         }
-        if bytes.len() >= limits.head_bytes {
-            Err(ResponseError::HeadTooLarge)
-        } else {
-            Ok(None)
-        }
+        if bytes.len() >= limits.head_bytes { Err(ResponseError::HeadTooLarge) } else { Ok(None) }
     }
 }
 
@@ -85,10 +81,7 @@ impl ResponseHead {
             return Err(ResponseError::Field);
         }
         let version_minor = parsed.version.ok_or(ResponseError::Version)?;
-        let status = parsed
-            .code
-            .filter(|code| *code >= 100)
-            .ok_or(ResponseError::Status)?;
+        let status = parsed.code.filter(|code| *code >= 100).ok_or(ResponseError::Status)?;
         if status == 101 {
             return Err(ResponseError::Switched);
         }
@@ -138,11 +131,7 @@ impl Fields {
     fn read_length(&mut self, value: &[u8]) -> Result<(), ResponseError> {
         for digits in list(value) {
             let length = decimal(digits).ok_or(ResponseError::ContentLength)?;
-            if self
-                .content_length
-                .replace(length)
-                .is_some_and(|other| other != length)
-            {
+            if self.content_length.replace(length).is_some_and(|other| other != length) {
                 return Err(ResponseError::ContentLength);
             }
         }

@@ -76,9 +76,7 @@ impl HeadScanner {
 /// RFC 9112 3.2: origin form, absolute form, `*` for OPTIONS, and for CONNECT whatever it is.
 fn has_valid_form(method: &[u8], target: &[u8]) -> bool {
     let starts_with = |scheme: &[u8]| {
-        target
-            .get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
             && target.len() > scheme.len()
             && target[scheme.len()] != b'/'
     };

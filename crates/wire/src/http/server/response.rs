@@ -34,11 +34,7 @@ pub fn write_response_head(
     date: &str,
     extra: &[(&str, &str)],
 ) {
-    let status = if (100..=999).contains(&status) {
-        status
-    } else {
-        500
-    };
+    let status = if (100..=999).contains(&status) { status } else { 500 };
     out.extend_from_slice(b"HTTP/1.1 ");
     push_number(out, u64::from(status), 10);
     out.push(b' ');
@@ -134,15 +130,7 @@ mod tests {
 
     fn head(status: u16, body: BodyFraming, keep_alive: bool, extra: &[(&str, &str)]) -> String {
         let mut out = Vec::new();
-        write_response_head(
-            &mut out,
-            status,
-            Some("text/plain"),
-            body,
-            keep_alive,
-            "now",
-            extra,
-        );
+        write_response_head(&mut out, status, Some("text/plain"), body, keep_alive, "now", extra);
         String::from_utf8(out).unwrap()
     }
 

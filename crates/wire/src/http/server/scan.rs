@@ -78,11 +78,7 @@ impl HeadScanner {
                 return Ok(Some(next));
             }
         }
-        if self.bytes >= head_bytes_max {
-            Err(Reason::HeadTooLarge)
-        } else {
-            Ok(None)
-        }
+        if self.bytes >= head_bytes_max { Err(Reason::HeadTooLarge) } else { Ok(None) }
     }
 
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<(), Reason> {
