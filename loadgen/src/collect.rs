@@ -96,7 +96,10 @@ impl Collector {
             if *entry.key() >= end {
                 break;
             }
-            let (index, recordings) = entry.remove_entry();
+            let (index, mut recordings) = entry.remove_entry();
+            if index == 0 {
+                self.carry_over(&mut recordings);
+            }
             for (population, mut recording) in recordings.into_iter().enumerate() {
                 self.log_interval(population, index, &recording, live)?;
                 self.totals[population].add(&recording);
@@ -107,6 +110,18 @@ impl Collector {
             self.log.flush()?;
         }
         Ok(())
+    }
+
+    /// A worker that is late across the beginning of the measurement has measured some of it in interval 0: that belongs to
+    /// interval 1.
+    fn carry_over(&mut self, ramp: &mut [Recording]) {
+        if ramp.iter().all(|recording| recording.account.scheduled == 0) {
+            return;
+        }
+        let first = self.pending.entry(1).or_insert_with(|| ramp.iter().map(|_| Recording::new()).collect());
+        for (sum, recording) in first.iter_mut().zip(ramp) {
+            sum.add(&recording.split_requests());
+        }
     }
 
     fn log_interval(

@@ -88,6 +88,8 @@ pub struct Dispatcher {
     /// In order of sending. Entries of requests that are done are skipped when they come to the front.
     deadlines: VecDeque<Deadline>,
     in_flight: usize,
+    /// Set when a closed loop was found to have come to its end.
+    is_closed_loop_over: bool,
     recording: Recording,
 }
 
@@ -105,6 +107,7 @@ impl Dispatcher {
             waiting: VecDeque::new(),
             deadlines: VecDeque::new(),
             in_flight: 0,
+            is_closed_loop_over: false,
             recording: Recording::new(),
         }
     }
@@ -139,8 +142,17 @@ impl Dispatcher {
         std::mem::replace(&mut self.recording, empty)
     }
 
-    /// When the next arrival is intended, monotonic ns.
+    /// When there is next something to send, monotonic ns: the next intended time, or in a closed loop the start, as long as
+    /// a connection is free.
     pub fn next_arrival_ns(&mut self) -> Option<u64> {
+        if self.schedule.is_some() {
+            return self.next_intended_ns();
+        }
+        let is_wanted = !self.free.is_empty() && !self.is_closed_loop_over;
+        self.window.filter(|_| is_wanted).map(|window| window.start_ns)
+    }
+
+    fn next_intended_ns(&mut self) -> Option<u64> {
         let window = self.window?;
         let at_ns = window.start_ns + self.schedule.as_mut()?.peek()?;
         (at_ns < window.until_ns).then_some(at_ns)
@@ -182,7 +194,8 @@ impl Dispatcher {
 
     /// In a closed loop a free connection is itself the arrival.
     fn next_closed(&mut self, now_ns: u64, window: Window) -> Option<ConnId> {
-        if !(window.start_ns..window.until_ns).contains(&now_ns) {
+        self.is_closed_loop_over |= now_ns >= window.until_ns;
+        if now_ns < window.start_ns || self.is_closed_loop_over {
             return None;
         }
         let conn = self.pop_free()?;
@@ -196,7 +209,7 @@ impl Dispatcher {
     fn take_up_due(&mut self, now_ns: u64) {
         let Some(window) = self.window else { return };
         while self.waiting.is_empty() || self.free.is_empty() {
-            match self.next_arrival_ns() {
+            match self.next_intended_ns() {
                 Some(intended_ns) if intended_ns <= now_ns && !self.backlog_is_full() => {
                     self.take_next();
                     self.count_scheduled(intended_ns, window);
@@ -335,7 +348,7 @@ impl Dispatcher {
     /// Whether the run is over for this dispatcher: no arrival is to come, and all are done or the drain has ended.
     pub fn is_finished(&mut self, now_ns: u64) -> bool {
         let Some(window) = self.window else { return false };
-        if now_ns < window.until_ns || self.next_arrival_ns().is_some_and(|_| now_ns < window.drain_until_ns)
+        if now_ns < window.until_ns || self.next_intended_ns().is_some_and(|_| now_ns < window.drain_until_ns)
         {
             return false;
         }
@@ -356,7 +369,7 @@ impl Dispatcher {
         while let Some(arrival) = self.waiting.pop_front() {
             self.never_sent(arrival.intended_ns, now_ns, window);
         }
-        while let Some(intended_ns) = self.next_arrival_ns() {
+        while let Some(intended_ns) = self.next_intended_ns() {
             self.take_next();
             self.count_scheduled(intended_ns, window);
             self.never_sent(intended_ns, now_ns, window);
@@ -512,14 +525,17 @@ mod tests {
     #[test]
     fn a_closed_loop_asks_again_only_when_the_reply_has_come() {
         let mut dispatcher = ready(Dispatcher::new(None, 1, 50 * MS), 1);
+        assert_eq!(dispatcher.next_arrival_ns(), Some(1000 * MS));
         assert_eq!(dispatcher.next(999 * MS), None);
         assert_eq!(dispatcher.next(1150 * MS), Some(0));
-        assert_eq!(dispatcher.next(1150 * MS), None);
+        assert_eq!((dispatcher.next(1150 * MS), dispatcher.next_arrival_ns()), (None, None));
         dispatcher.completed(0, 1170 * MS);
+        assert_eq!(dispatcher.next_arrival_ns(), Some(1000 * MS));
         let recording = dispatcher.recording();
         assert_eq!((recording.account.scheduled, recording.account.completed), (1, 1));
         assert_eq!(recording.histogram(Kind::Lag).len(), 0);
-        assert_eq!(dispatcher.next(1200 * MS), None);
+        assert_eq!((dispatcher.next(1200 * MS), dispatcher.next_arrival_ns()), (None, None));
+        assert!(dispatcher.is_finished(1200 * MS));
     }
 
     #[test]

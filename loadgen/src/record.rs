@@ -198,6 +198,18 @@ impl Recording {
         self.received_bytes += other.received_bytes;
     }
 
+    /// Takes out what was measured of requests, and leaves what is told of connections.
+    pub fn split_requests(&mut self) -> Self {
+        let mut requests = Self::new();
+        for kind in [Kind::Response, Kind::Service, Kind::Lag, Kind::Wait] {
+            std::mem::swap(&mut self.histograms[kind as usize], &mut requests.histograms[kind as usize]);
+        }
+        requests.saturated = std::mem::take(&mut self.saturated);
+        requests.account = std::mem::take(&mut self.account);
+        requests.taken_up_in_time = std::mem::take(&mut self.taken_up_in_time);
+        requests
+    }
+
     /// Empties it for the next interval, keeping its memory.
     pub fn clear(&mut self) {
         for histogram in &mut self.histograms {

@@ -95,6 +95,7 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     let trusted_to = if facts.is_open_loop { trust_limit(facts.total) } else { None };
     let mut reasons = Vec::new();
     reasons.extend(ended_early(facts));
+    reasons.extend(nothing_measured(facts));
     reasons.extend(account(facts));
     reasons.extend(rate(facts));
     reasons.extend(never_sent(facts));
@@ -131,6 +132,18 @@ fn ended_early(facts: &Facts<'_>) -> Option<Finding> {
     };
     let text = format!("measured {:.1} s of {:.1} s: {why}", facts.measured_s, facts.planned_s);
     Some(finding("ended", facts.measured_s, facts.planned_s, text))
+}
+
+fn nothing_measured(facts: &Facts<'_>) -> Option<Finding> {
+    let account = &facts.total.account;
+    let text = match (account.scheduled, account.completed) {
+        (0, _) => {
+            "not one request fell into the measured window; measure longer, or at a higher rate".to_owned()
+        }
+        (scheduled, 0) => format!("not one of {} requests was answered", Count(scheduled)),
+        _ => return None,
+    };
+    Some(finding("nothing_measured", account.completed as f64, 1.0, text))
 }
 
 fn account(facts: &Facts<'_>) -> Option<Finding> {
@@ -445,6 +458,16 @@ mod tests {
             defect(&mut total);
             assert_eq!(reasons_of(&total), [check]);
         }
+    }
+
+    #[test]
+    fn a_run_that_measured_nothing_is_invalid() {
+        let mut total = good();
+        (total.account.completed, total.account.errored) = (0, 1000);
+        assert_eq!(reasons_of(&total), ["nothing_measured"]);
+        let empty = Recording::new();
+        let facts = Facts { is_open_loop: false, expected_arrivals: None, ..facts(&empty, &OBSERVED, &[]) };
+        assert_eq!(judge(&facts).reasons[0].check, "nothing_measured");
     }
 
     #[test]

@@ -211,8 +211,9 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
             let now_ns = monotonic_ns();
-            let worked = self.turn(&events, now_ns);
+            // First, so that what belongs to the next interval is recorded there.
             self.tell(now_ns);
+            let worked = self.turn(&events, now_ns);
             if let Some(stats) = self.finish_if_done(now_ns) {
                 return Ok(stats);
             }
