@@ -199,6 +199,7 @@ impl Recording {
     }
 
     /// Takes out what was measured of requests, and leaves what is told of connections.
+    #[must_use]
     pub fn split_requests(&mut self) -> Self {
         let mut requests = Self::new();
         for kind in [Kind::Response, Kind::Service, Kind::Lag, Kind::Wait] {

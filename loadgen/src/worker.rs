@@ -212,8 +212,9 @@ impl Worker {
         loop {
             let now_ns = monotonic_ns();
             // First, so that what belongs to the next interval is recorded there.
-            self.tell(now_ns);
+            self.hand_over_due(now_ns);
             let worked = self.turn(&events, now_ns);
+            self.tell();
             if let Some(stats) = self.finish_if_done(now_ns) {
                 return Ok(stats);
             }
@@ -282,7 +283,7 @@ impl Worker {
     }
 
     /// Tells the main thread what it waits for.
-    fn tell(&mut self, now_ns: u64) {
+    fn tell(&mut self) {
         if !self.is_ramped && self.pools.iter().all(Pool::is_ramped) {
             self.is_ramped = true;
             let mut errors = BTreeMap::new();
@@ -297,6 +298,9 @@ impl Worker {
             self.told_backlog = true;
             self.send(Message::BacklogFull);
         }
+    }
+
+    fn hand_over_due(&mut self, now_ns: u64) {
         while self.running.as_ref().is_some_and(|running| now_ns >= running.interval_end_ns) {
             self.hand_over();
         }
