@@ -29,12 +29,13 @@ pub enum Command {
 /// `run`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without --rate the run is a closed loop: each connection waits for its reply before it asks again. Its latencies are then
-not what independent users would feel, because a slow target is asked less.
+Without --rate the run is a closed loop: each connection waits for its reply before it asks again.
+Its latencies are then not what independent users would feel, because a slow target is asked less.
 
 Exit codes: 0 valid, 2 wrong usage, 3 the run cannot be trusted (INVALID), 4 could not run.")]
 pub struct RunArgs {
-    /// `tcp://HOST:PORT[-PORT]` or HOST:PORT for a TCP echo, `http://HOST[:PORT]/PATH` for HTTP/1.1
+    /// What to measure.
+    #[arg(help = "tcp://HOST:PORT[-PORT] or HOST:PORT for a TCP echo, http://HOST[:PORT]/PATH for HTTP/1.1")]
     pub target: Target,
 
     /// Connections held open
@@ -58,11 +59,11 @@ pub struct RunArgs {
     pub payload: Option<u32>,
 
     /// How long to load the target before measuring
-    #[arg(long, default_value = "1s", value_parser = parse_duration_or_zero)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration_or_zero)]
     pub warmup: Duration,
 
     /// A request without reply for this long has timed out
-    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub timeout: Duration,
 
     /// Connection attempts per second
@@ -70,7 +71,7 @@ pub struct RunArgs {
     pub connect_rate: f64,
 
     /// A handshake that takes longer has failed
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
 
     /// Worker threads [default: half the CPUs for a local target, else all; more if descriptors need it]

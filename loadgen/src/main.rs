@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Run(args) => run_load(&args).unwrap_or_else(|error| {
             // Nothing is left to do when standard error is closed.
-            drop(writeln!(io::stderr(), "tidemark-loadgen: {error:#}"));
+            drop(writeln!(io::stderr(), "tidemark-loadgen: {error}"));
             exit_of(&error)
         }),
         Command::Doctor(args) => {

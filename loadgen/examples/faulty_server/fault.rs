@@ -99,7 +99,9 @@ impl Session {
 
     fn answer_http(&mut self, fault: &Fault, input: &[u8], output: &mut Vec<u8>) -> bool {
         if self.replies == 0 && self.head_end_matched == 0 && !input[0].is_ascii_uppercase() {
-            output.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            output.extend_from_slice(
+                b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            );
             return true;
         }
         for _ in 0..self.heads_that_end_in(input) {
@@ -107,7 +109,9 @@ impl Session {
             let reply = match fault {
                 Fault::Garbage => "\u{1}\u{2} this is no HTTP\r\n\r\n".to_owned(),
                 Fault::Status { code } => format!("HTTP/1.1 {code} Faulty\r\ncontent-length: 0\r\n\r\n"),
-                Fault::Close => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok".to_owned(),
+                Fault::Close => {
+                    "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok".to_owned()
+                }
                 _ => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned(),
             };
             output.extend_from_slice(reply.as_bytes());

@@ -112,7 +112,11 @@ impl Server {
             }
             stream.set_nodelay(true)?;
             let index = self.free.pop().unwrap_or(self.conns.len());
-            self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+            self.poll.registry().register(
+                &mut stream,
+                Token(index),
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
             let conn = Conn { stream, session: Session::default(), unsent: Vec::new(), ends: false };
             if index == self.conns.len() {
                 self.conns.push(Some(conn));

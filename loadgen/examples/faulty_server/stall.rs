@@ -28,7 +28,10 @@ impl Stalls {
         if began < self.next {
             return;
         }
-        #[expect(clippy::disallowed_methods, reason = "the sleep is the fault itself, not a wait for something")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the sleep is the fault itself, not a wait for something"
+        )]
         std::thread::sleep(self.length);
         let now = Instant::now();
         while self.next <= now {

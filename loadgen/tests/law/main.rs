@@ -1,0 +1,5 @@
+//! Laws of the dispatcher in virtual time: no sockets, no clock, so that what must hold is tested exactly.
+
+mod account;
+mod simulation;
+mod stall;
