@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Tidemark's server: raw echo and HTTP for hundreds of thousands of connections per process.
+//!
+//! The binary is a thin shell around this library, so that tests and benchmarks run a [`Server`] in their own process
+//! and measure its parts.
+//!
+//! The way of the data: command line ([`cli`]) to [`Config`] to a plan ([`capacity`]) to workers ([`engine`]), whose
+//! listeners ([`listen`]) bring connections past the [`admission`] into the table ([`conns`]); what they do is counted
+//! in shards ([`metrics`]) that the admin plane adds up. [`control`] tells all of them to stop.
+
+mod admin;
+pub mod admission;
+pub mod app;
+pub mod capacity;
+pub mod cli;
+pub mod config;
+pub mod conns;
+pub mod control;
+pub mod engine;
+pub mod healthcheck;
+pub mod http;
+pub mod listen;
+pub mod metrics;
+pub mod process;
+mod server;
+
+pub use config::Config;
+pub use engine::Engine;
+pub use server::{Outcome, Running, Server, StartError, Stopper};

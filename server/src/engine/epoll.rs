@@ -1,0 +1,255 @@
+//! The epoll engine: a loop per worker on `mio`, edge-triggered.
+//!
+//! A turn of the loop is one wait and then the work that it brought: the connections with events, those that were put
+//! back because they used up their share of the turn before, and a batch of accepts. A connection is registered once,
+//! for both directions, and never again; what an edge said is remembered in its slot until it is used up.
+
+mod accept;
+mod conn;
+mod date;
+mod stop;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll};
+use tidemark_host::wake::Wake;
+
+use self::conn::{Conn, Env, Next};
+use super::{Ended, EngineError, Worker};
+use crate::admission::Admission;
+use crate::conns::{Conns, Key, Slot};
+use crate::control::{Control, Phase};
+use crate::listen::{self, Listen, PauseReason, Proto};
+use crate::metrics::CloseReason;
+
+/// Events taken per wait. Enough to spread the cost of the wait, few enough that a turn stays short (12 bytes each).
+const EVENTS_MAX: usize = 1024;
+
+/// How long a peer may take to notice that it was told goodbye: a round trip, a retransmission, and some.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The reserved key of the wake; listeners follow it.
+const WAKE: u32 = 0;
+
+const _: () = assert!(size_of::<Slot<Conn>>() <= 64, "an idle connection costs its slot and nothing else");
+
+/// One worker's loop.
+struct Loop {
+    poll: Poll,
+    wake: Wake,
+    control: Arc<Control>,
+    admission: Arc<Admission>,
+    backlog: u32,
+    listeners: Vec<Listener>,
+    /// Listeners that may have connections waiting: their edge has come, and their queue was not seen empty since.
+    acceptable: VecDeque<usize>,
+    /// While this is set nothing is accepted, until then or until a connection is closed.
+    accept_paused_until: Option<Instant>,
+    /// What accepting was last paused for, until a queue was seen empty again.
+    accept_trouble: Option<PauseReason>,
+    conns: Conns<Conn>,
+    /// Connections that used up their share of the last turn; each at most once.
+    queued: VecDeque<Key>,
+    /// Connections that were told goodbye, with the time until which the peer may answer it. In the order of that time.
+    lingering: VecDeque<(Instant, Key)>,
+    /// How many of them were never admitted.
+    turned_away: usize,
+    /// While draining: the slot from which on connections have not been visited.
+    sweep: Option<u32>,
+    env: Env,
+}
+
+/// A listening socket.
+struct Listener {
+    socket: TcpListener,
+    proto: Proto,
+    /// It stands in `acceptable`.
+    acceptable: bool,
+}
+
+/// Runs one worker until it is told to stop.
+pub(super) fn run(worker: Worker) -> Result<Ended, EngineError> {
+    let looping = Loop::new(&worker)?;
+    let addrs: io::Result<Vec<_>> =
+        looping.listeners.iter().map(|listener| listener.socket.local_addr()).collect();
+    (worker.on_bound)(addrs.map_err(EngineError::io("getsockname"))?);
+    looping.run()
+}
+
+impl Loop {
+    fn new(worker: &Worker) -> Result<Loop, EngineError> {
+        let poll = Poll::new().map_err(EngineError::io("epoll_create"))?;
+        register(&poll, &worker.wake, Key::reserved(WAKE), Interest::READABLE)?;
+        let listeners = worker
+            .listens
+            .iter()
+            .map(|listen| Listener::open(*listen, worker.backlog))
+            .collect::<Result<Vec<_>, _>>()?;
+        for (index, listener) in listeners.iter().enumerate() {
+            register(&poll, &listener.socket, listener_key(index), Interest::READABLE)?;
+        }
+        Ok(Loop {
+            poll,
+            wake: worker.wake.clone(),
+            control: Arc::clone(&worker.control),
+            admission: Arc::clone(&worker.admission),
+            backlog: worker.backlog,
+            listeners,
+            acceptable: VecDeque::new(),
+            accept_paused_until: None,
+            accept_trouble: None,
+            conns: Conns::with_capacity(worker.connections_max)?,
+            queued: VecDeque::new(),
+            lingering: VecDeque::new(),
+            turned_away: 0,
+            sweep: None,
+            env: Env::new(Arc::clone(&worker.shard)),
+        })
+    }
+
+    fn run(mut self) -> Result<Ended, EngineError> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => other.map_err(EngineError::io("epoll_wait"))?,
+            }
+            self.env.begin_turn(self.control.is_ready());
+            for event in &events {
+                self.take_event(event);
+            }
+            self.serve_queued();
+            self.accept_batch()?;
+            self.end_lingering();
+            if self.control.phase() != Phase::Running
+                && let Some(ended) = self.stop_step()
+            {
+                return Ok(ended);
+            }
+            self.env.shard.turn.observe(self.env.now.elapsed());
+        }
+    }
+
+    /// How long to wait for events: not at all while there is other work, else until the next thing is due.
+    fn timeout(&self) -> Option<Duration> {
+        let accepting = !self.acceptable.is_empty() && self.accept_paused_until.is_none();
+        if accepting || !self.queued.is_empty() || self.sweep.is_some() {
+            return Some(Duration::ZERO);
+        }
+        let goodbye = self.lingering.front().map(|&(until, _)| until);
+        let deadline = self.control.drain_deadline();
+        let due = [self.accept_paused_until, goodbye, deadline].into_iter().flatten().min()?;
+        // mio rounds up to the next millisecond, so that the loop does not spin through the last one.
+        Some(due.saturating_duration_since(self.env.now))
+    }
+
+    fn take_event(&mut self, event: &Event) {
+        let key = Key::from_token(event.token());
+        match key.reserved_number() {
+            Some(WAKE) => self.wake.clear(),
+            Some(number) => self.put_acceptable(number as usize - 1),
+            None => {
+                // An event of a former tenant finds nothing here.
+                let Some(conn) = self.conns.get_mut(key) else {
+                    return;
+                };
+                if event.is_error() {
+                    let reason = conn.failure();
+                    return self.close(key, reason);
+                }
+                conn.note(event);
+                self.serve(key);
+            }
+        }
+    }
+
+    /// Gives each connection that was put back one more turn.
+    fn serve_queued(&mut self) {
+        for _ in 0..self.queued.len() {
+            let Some(key) = self.queued.pop_front() else {
+                return;
+            };
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.queued = false;
+                self.serve(key);
+            }
+        }
+    }
+
+    /// One turn of one connection, and what follows from it.
+    fn serve(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let mut next = conn.turn(&mut self.env);
+        if self.env.closing && matches!(next, Next::Wait) && conn.is_idle() {
+            next = Next::Linger(CloseReason::Drain);
+        }
+        if let Next::Linger(reason) = next {
+            conn.begin_linger(reason);
+            self.lingering.push_back((self.env.now + LINGER_TIMEOUT, key));
+            next = conn.turn(&mut self.env);
+        }
+        match next {
+            Next::Wait | Next::Linger(_) => {}
+            Next::Again if conn.queued => {}
+            Next::Again => {
+                conn.queued = true;
+                self.queued.push_back(key);
+            }
+            Next::Close(reason) => self.close(key, reason),
+        }
+    }
+
+    /// Takes a connection out of the table. Its descriptor closes, which ends its registration, too.
+    fn close(&mut self, key: Key, reason: CloseReason) {
+        let Some(conn) = self.conns.remove(key) else {
+            return;
+        };
+        if conn.admitted {
+            self.env.shard.closed(reason);
+            self.admission.leave();
+        } else {
+            self.turned_away -= 1;
+        }
+        // A descriptor has become free: what was lacking may be there now.
+        self.accept_paused_until = None;
+    }
+
+    /// Closes connections whose peers have not noticed in time that they were told goodbye.
+    fn end_lingering(&mut self) {
+        while let Some(&(until, key)) = self.lingering.front() {
+            let gone = self.conns.get_mut(key).is_none();
+            if !gone && until > self.env.now {
+                return;
+            }
+            self.lingering.pop_front();
+            if let Some(reason) = self.conns.get_mut(key).and_then(|conn| conn.lingers_for()) {
+                self.close(key, reason);
+            }
+        }
+    }
+}
+
+impl Listener {
+    fn open(listen: Listen, backlog: u32) -> Result<Listener, EngineError> {
+        Ok(Listener { socket: listen::open(listen.addr, backlog)?, proto: listen.proto, acceptable: false })
+    }
+}
+
+fn listener_key(index: usize) -> Key {
+    // The configuration allows far fewer listeners than numbers.
+    Key::reserved(WAKE + 1 + u32::try_from(index).unwrap_or(u32::MAX - 1))
+}
+
+fn register(poll: &Poll, source: &impl AsRawFd, key: Key, interest: Interest) -> Result<(), EngineError> {
+    let registered = poll.registry().register(&mut SourceFd(&source.as_raw_fd()), key.token(), interest);
+    registered.map_err(EngineError::io("epoll_ctl"))
+}

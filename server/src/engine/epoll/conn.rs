@@ -1,0 +1,502 @@
+//! One connection: what it remembers between turns, and what it does in one.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::event::Event;
+
+use super::date::Date;
+use crate::http::{CloseKind, Context, Progress, Session};
+use crate::listen::Proto;
+use crate::metrics::{CloseReason, Shard};
+
+/// Size of a worker's read buffer, the most that one system call moves. Larger ones gain nothing once the call's own
+/// cost is spread over this much.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What one connection may read in one turn before the others have theirs.
+const TURN_BYTES: usize = 256 * 1024;
+
+/// What is still read from a peer that was told goodbye, so that a reset does not overtake its last answer.
+const LINGER_BYTES: u32 = 1024 * 1024;
+
+/// What a worker's connections share.
+pub(super) struct Env {
+    /// Every read goes here; nothing stays here between turns.
+    buffer: Box<[u8]>,
+    /// HTTP answers are made here; nothing stays here between turns.
+    out: Vec<u8>,
+    pub(super) shard: Arc<Shard>,
+    pub(super) date: Date,
+    /// What `/ready` says.
+    ready: bool,
+    /// The server is stopping.
+    pub(super) closing: bool,
+    /// When this turn began. Nothing in a turn reads the clock again.
+    pub(super) now: Instant,
+}
+
+impl Env {
+    pub(super) fn new(shard: Arc<Shard>) -> Env {
+        Env {
+            buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            out: Vec::new(),
+            shard,
+            date: Date::default(),
+            ready: false,
+            closing: false,
+            now: Instant::now(),
+        }
+    }
+
+    pub(super) fn begin_turn(&mut self, ready: bool) {
+        self.now = Instant::now();
+        self.ready = ready;
+    }
+}
+
+/// What a connection's turn ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing to do before the next event.
+    Wait,
+    /// It used up its share of the turn and has more to do.
+    Again,
+    /// The last answer is sent; read until the peer closes, then close.
+    Linger(CloseReason),
+    /// It is over.
+    Close(CloseReason),
+}
+
+/// A connection in the table. Idle, it owns its descriptor and no memory.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts in four bytes")]
+pub(super) struct Conn {
+    stream: TcpStream,
+    /// The kernel said that there is something to read, and it was not seen used up since.
+    pub(super) readable: bool,
+    /// The peer sends no more; a short read then does not mean that there will be another edge.
+    peer_closed: bool,
+    /// It stands in the loop's queue.
+    pub(super) queued: bool,
+    /// It holds a place of the admission, which it must give back.
+    pub(super) admitted: bool,
+    talk: Talk,
+    /// Only while output is unsent. As long as this is there, nothing is read.
+    held: Option<Box<Held>>,
+}
+
+/// What is spoken.
+#[derive(Debug)]
+enum Talk {
+    Echo,
+    Http(Session),
+    /// Nothing any more: what still comes is dropped, up to so many bytes.
+    Linger {
+        bytes_left: u32,
+        reason: CloseReason,
+    },
+}
+
+/// What a connection holds on to while the kernel takes no more output.
+#[derive(Debug)]
+struct Held {
+    /// At most what one read can make: [`READ_BYTES`] raw, about twice that in HTTP.
+    out: Vec<u8>,
+    sent: usize,
+    /// Input that was read and not yet looked at; at most [`READ_BYTES`].
+    input: Vec<u8>,
+    /// The output is the last.
+    then: Option<CloseReason>,
+}
+
+/// How a write went.
+enum Sent {
+    All,
+    /// The kernel took so many bytes and says when it takes more.
+    Short(usize),
+}
+
+impl Conn {
+    pub(super) fn new(fd: OwnedFd, proto: Proto) -> Conn {
+        let talk = match proto {
+            Proto::Echo => Talk::Echo,
+            Proto::Http => Talk::Http(Session::new()),
+        };
+        Conn::with(fd, talk, true)
+    }
+
+    /// A connection that was turned away, with its answer written.
+    pub(super) fn turned_away(fd: OwnedFd) -> Conn {
+        Conn::with(fd, lingering(CloseReason::Finished), false)
+    }
+
+    fn with(fd: OwnedFd, talk: Talk, admitted: bool) -> Conn {
+        let stream = TcpStream::from(fd);
+        Conn { stream, readable: false, peer_closed: false, queued: false, admitted, talk, held: None }
+    }
+
+    /// Gives the socket back, when there is no slot for it.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.stream.into()
+    }
+
+    /// Remembers what an edge said.
+    #[inline]
+    pub(super) fn note(&mut self, event: &Event) {
+        let peer_closed = event.is_read_closed();
+        self.peer_closed |= peer_closed;
+        self.readable |= peer_closed || event.is_readable();
+    }
+
+    /// No request has begun and no answer is unsent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.held.is_none()
+            && match &self.talk {
+                Talk::Echo => true,
+                Talk::Http(session) => session.is_idle(),
+                Talk::Linger { .. } => false,
+            }
+    }
+
+    /// The reason it will be closed with, when it was told goodbye.
+    pub(super) fn lingers_for(&self) -> Option<CloseReason> {
+        match self.talk {
+            Talk::Linger { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Why the kernel reports an error. One system call; errors are rare.
+    pub(super) fn failure(&self) -> CloseReason {
+        match (self.lingers_for(), self.stream.take_error()) {
+            (Some(reason), _) => reason,
+            (None, Ok(Some(error))) => reason_of(&error),
+            (None, _) => CloseReason::Error,
+        }
+    }
+
+    /// Says goodbye. What the peer still sends is read and dropped, because to close with unread input would reset the
+    /// connection, and the reset could overtake the last answer.
+    pub(super) fn begin_linger(&mut self, reason: CloseReason) {
+        // Fails only when the connection is gone, which the next read says, too.
+        let _ = self.stream.shutdown(Shutdown::Write);
+        self.held = None;
+        self.talk = lingering(reason);
+        self.readable = true;
+    }
+
+    /// Does what can be done now: send what is unsent, and only then read and answer.
+    #[inline]
+    pub(super) fn turn(&mut self, env: &mut Env) -> Next {
+        if self.held.is_some() {
+            match self.flush(env) {
+                Ok(()) => {}
+                Err(next) => return next,
+            }
+        }
+        match self.talk {
+            Talk::Echo => self.echo(env),
+            Talk::Http(_) => self.http(env),
+            Talk::Linger { .. } => self.discard(env),
+        }
+    }
+
+    /// Sends what is unsent. Afterwards nothing is held but input.
+    fn flush(&mut self, env: &Env) -> Result<(), Next> {
+        let Some(held) = &mut self.held else { return Ok(()) };
+        match send(&self.stream, &held.out[held.sent..], &env.shard)? {
+            Sent::Short(bytes) => {
+                held.sent += bytes;
+                return Err(Next::Wait);
+            }
+            Sent::All => {}
+        }
+        if let Some(reason) = held.then {
+            return Err(Next::Linger(reason));
+        }
+        if held.input.is_empty() {
+            self.held = None;
+        } else {
+            held.out = Vec::new();
+            held.sent = 0;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn echo(&mut self, env: &mut Env) -> Next {
+        let mut turn_bytes = 0;
+        while turn_bytes < TURN_BYTES {
+            let bytes = match self.receive(env) {
+                Ok(bytes) => bytes,
+                Err(next) => return next,
+            };
+            match send(&self.stream, &env.buffer[..bytes], &env.shard) {
+                Ok(Sent::All) => {}
+                Ok(Sent::Short(sent)) => {
+                    self.held = Some(Box::new(Held::new(&env.buffer[sent..bytes], &[], None)));
+                    return Next::Wait;
+                }
+                Err(next) => return next,
+            }
+            turn_bytes += bytes;
+        }
+        Next::Again
+    }
+
+    fn http(&mut self, env: &mut Env) -> Next {
+        let mut turn_bytes = 0;
+        while turn_bytes < TURN_BYTES {
+            let bytes = match self.held.take() {
+                Some(held) => {
+                    env.buffer[..held.input.len()].copy_from_slice(&held.input);
+                    held.input.len()
+                }
+                None => match self.receive(env) {
+                    Ok(bytes) => bytes,
+                    Err(next) => return next,
+                },
+            };
+            if let Err(next) = self.answer(env, bytes) {
+                return next;
+            }
+            turn_bytes += bytes;
+        }
+        Next::Again
+    }
+
+    /// Answers the first `bytes` of the buffer. `Ok` when all of it is used up and all answers are sent.
+    fn answer(&mut self, env: &mut Env, bytes: usize) -> Result<(), Next> {
+        let Talk::Http(session) = &mut self.talk else {
+            return Ok(());
+        };
+        let mut out = std::mem::take(&mut env.out);
+        let context = Context { ready: env.ready, closing: env.closing, date: env.date.at(env.now) };
+        let mut input = &env.buffer[..bytes];
+        let result = loop {
+            out.clear();
+            let progress = session.advance(&mut input, &mut out, context, |status| {
+                env.shard.http_response(status);
+            });
+            let then = match progress {
+                Progress::Close(CloseKind::Finished) => Some(CloseReason::Finished),
+                Progress::Close(CloseKind::BadRequest) => Some(CloseReason::BadRequest),
+                Progress::NeedInput | Progress::OutputFull => None,
+            };
+            match send(&self.stream, &out, &env.shard) {
+                Err(next) => break Err(next),
+                Ok(Sent::Short(sent)) => {
+                    let input = if then.is_none() { input } else { &[] };
+                    self.held = Some(Box::new(Held::new(&out[sent..], input, then)));
+                    break Err(Next::Wait);
+                }
+                Ok(Sent::All) => {}
+            }
+            match (then, progress) {
+                // All that was sent is used up, so that closing at once cannot reset the connection.
+                (Some(CloseReason::Finished), _) if input.is_empty() && !self.readable => {
+                    break Err(Next::Close(CloseReason::Finished));
+                }
+                (Some(reason), _) => break Err(Next::Linger(reason)),
+                (None, Progress::OutputFull) => {}
+                (None, _) => break Ok(()),
+            }
+        };
+        env.out = out;
+        result
+    }
+
+    fn discard(&mut self, env: &mut Env) -> Next {
+        loop {
+            let received = self.receive(env);
+            let Talk::Linger { bytes_left, reason } = &mut self.talk else {
+                return Next::Wait;
+            };
+            match received {
+                Ok(bytes) => match bytes_left.checked_sub(u32::try_from(bytes).unwrap_or(u32::MAX)) {
+                    Some(left) => *bytes_left = left,
+                    None => return Next::Close(*reason),
+                },
+                Err(Next::Close(_)) => return Next::Close(*reason),
+                Err(next) => return next,
+            }
+        }
+    }
+
+    /// Reads into the buffer. Gives how many bytes came, at least one, or what follows when none did.
+    #[inline]
+    fn receive(&mut self, env: &mut Env) -> Result<usize, Next> {
+        while self.readable {
+            match (&self.stream).read(&mut env.buffer) {
+                Ok(0) => return Err(Next::Close(CloseReason::Peer)),
+                Ok(bytes) => {
+                    env.shard.received_bytes.add(bytes as u64);
+                    // A short read has emptied the socket, and the next byte is a new edge; but there is no edge
+                    // after the one that announced the end.
+                    self.readable = bytes == env.buffer.len() || self.peer_closed;
+                    return Ok(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Next::Close(reason_of(&error))),
+            }
+        }
+        Err(Next::Wait)
+    }
+}
+
+impl AsRawFd for Conn {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
+impl Held {
+    fn new(out: &[u8], input: &[u8], then: Option<CloseReason>) -> Held {
+        Held { out: out.to_vec(), sent: 0, input: input.to_vec(), then }
+    }
+}
+
+const fn lingering(reason: CloseReason) -> Talk {
+    Talk::Linger { bytes_left: LINGER_BYTES, reason }
+}
+
+/// Writes once. A short write has filled the socket, so that the kernel reports the next edge.
+#[inline]
+fn send(mut stream: &TcpStream, bytes: &[u8], shard: &Shard) -> Result<Sent, Next> {
+    if bytes.is_empty() {
+        return Ok(Sent::All);
+    }
+    loop {
+        match stream.write(bytes) {
+            Ok(sent) => {
+                shard.sent_bytes.add(sent as u64);
+                return Ok(if sent == bytes.len() { Sent::All } else { Sent::Short(sent) });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Sent::Short(0)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Next::Close(reason_of(&error))),
+        }
+    }
+}
+
+fn reason_of(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            CloseReason::Reset
+        }
+        _ => CloseReason::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    /// Reached only when something hangs.
+    const DEADLINE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+
+    /// A connection and its peer, which blocks.
+    fn pair(proto: Proto) -> (Conn, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        (Conn::new(stream.into(), proto), peer)
+    }
+
+    /// Waits for the socket as the loop would, and does a turn.
+    fn next_turn(conn: &mut Conn, env: &mut Env) -> Next {
+        let wanted = if conn.held.is_some() { PollFlags::OUT } else { PollFlags::IN };
+        let mut fds = [PollFd::new(&conn.stream, wanted)];
+        assert_eq!(poll(&mut fds, Some(&DEADLINE)).unwrap(), 1, "nothing happened");
+        conn.readable = true;
+        conn.turn(env)
+    }
+
+    #[test]
+    fn output_that_leaves_in_many_short_writes_arrives_whole() {
+        let (mut conn, peer) = pair(Proto::Echo);
+        // So small that what one read brought takes many writes.
+        socket2::SockRef::from(&conn.stream).set_send_buffer_size(8 * 1024).unwrap();
+        let sent: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(256 * 1024).collect();
+        let mut back = vec![0; sent.len()];
+        let mut env = Env::new(Arc::default());
+        let mut short_flushes = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| (&peer).write_all(&sent).unwrap());
+            let reading = scope.spawn(|| (&peer).read_exact(&mut back).unwrap());
+            while env.shard.sent_bytes.get() < sent.len() as u64 {
+                let held_before = conn.held.is_some();
+                assert!(matches!(next_turn(&mut conn, &mut env), Next::Wait | Next::Again));
+                short_flushes += u32::from(held_before && conn.held.is_some());
+            }
+            reading.join().unwrap();
+        });
+        assert!(back == sent);
+        assert!(short_flushes > 0, "what was held left in one write");
+        assert!(conn.is_idle(), "nothing is held once all is sent");
+    }
+
+    #[test]
+    fn a_turn_moves_no_more_than_its_share() {
+        let (mut conn, peer) = pair(Proto::Echo);
+        let mut env = Env::new(Arc::default());
+        let total = 64 << 20;
+        std::thread::scope(|scope| {
+            let (mut writer, reader) = (&peer, &peer);
+            scope.spawn(move || writer.write_all(&vec![0; total]).unwrap());
+            scope.spawn(move || io::copy(&mut reader.take(total as u64), &mut io::sink()).unwrap());
+            while env.shard.sent_bytes.get() < total as u64 {
+                let before = env.shard.received_bytes.get();
+                next_turn(&mut conn, &mut env);
+                let moved = env.shard.received_bytes.get() - before;
+                assert!(moved < (TURN_BYTES + READ_BYTES) as u64, "{moved} bytes in one turn");
+            }
+        });
+    }
+
+    #[test]
+    fn an_idle_connection_owns_nothing_also_after_work() {
+        let (mut conn, mut peer) = pair(Proto::Http);
+        let mut env = Env::new(Arc::default());
+        peer.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        assert_eq!(next_turn(&mut conn, &mut env), Next::Wait);
+        assert!(conn.is_idle() && conn.held.is_none());
+        peer.write_all(b"GET /hea").unwrap();
+        assert_eq!(next_turn(&mut conn, &mut env), Next::Wait);
+        assert!(!conn.is_idle(), "a request has begun");
+    }
+
+    #[test]
+    fn one_who_was_told_goodbye_is_read_from_only_so_much() {
+        let (mut conn, mut peer) = pair(Proto::Echo);
+        let mut env = Env::new(Arc::default());
+        conn.begin_linger(CloseReason::BadRequest);
+        std::thread::scope(|scope| {
+            // Fails when the other end closes, which is the point.
+            scope.spawn(move || while peer.write(&[0; 4096]).is_ok() {});
+            let reason = loop {
+                match next_turn(&mut conn, &mut env) {
+                    Next::Wait | Next::Again => {}
+                    Next::Close(reason) | Next::Linger(reason) => break reason,
+                }
+            };
+            assert_eq!(reason, CloseReason::BadRequest);
+            let read = env.shard.received_bytes.get();
+            assert!(
+                (u64::from(LINGER_BYTES)..u64::from(LINGER_BYTES) + READ_BYTES as u64 + 1).contains(&read),
+                "{read}"
+            );
+            drop(conn);
+        });
+    }
+}

@@ -1,0 +1,29 @@
+//! The server over real sockets.
+//!
+//! `echo`, `http`, `limits` and `stop` are the contract of the engines: each test runs once per engine, on a server in
+//! this process. `cli` and `process` run the real binary.
+
+#![expect(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+
+/// Makes a test of each function for every engine.
+macro_rules! for_every_engine {
+    ($($test:ident)*) => {
+        mod epoll {
+            $(#[test]
+            fn $test() {
+                super::$test(tidemark_server::Engine::Epoll);
+            })*
+        }
+    };
+}
+
+/// An engine that is added must be added above, too.
+const _: () = assert!(tidemark_server::Engine::ALL.len() == 1);
+
+mod cli;
+mod client;
+mod echo;
+mod http;
+mod limits;
+mod process;
+mod stop;
