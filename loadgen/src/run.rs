@@ -154,7 +154,7 @@ fn run_into(dir: &RunDir, plan: &Plan, scripts: Vec<Script>, live: &Live) -> Res
     let _ = rustix::process::nice(COLLECTOR_NICE);
     let result = ramp(plan, live, &workers, &inbox).and_then(|()| measure(dir, plan, live, &workers, &inbox));
     live.finish();
-    workers.end(result.is_err());
+    workers.end();
     drop(interrupts);
     result
 }
@@ -309,7 +309,7 @@ impl Workers {
             match thread {
                 Ok(thread) => workers.threads.push(thread),
                 Err(error) => {
-                    workers.end(true);
+                    workers.end();
                     return Err(error);
                 }
             }
@@ -329,10 +329,8 @@ impl Workers {
         self.open.iter().map(|open| open.load(Ordering::Relaxed)).sum()
     }
 
-    fn end(self, abort: bool) {
-        if abort {
-            self.command(Command::Abort);
-        }
+    fn end(self) {
+        self.command(Command::End);
         for thread in self.threads {
             // A panic has been caught and told inside.
             drop(thread.join());

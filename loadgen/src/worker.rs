@@ -44,8 +44,8 @@ pub enum Command {
     Begin(Window),
     /// No arrival from this monotonic time on.
     EndEarly(u64),
-    /// The run has failed elsewhere: end without a result.
-    Abort,
+    /// Close every connection and end, done or not.
+    End,
 }
 
 /// What a worker tells the main thread.
@@ -134,13 +134,13 @@ pub struct WorkerPlan {
 pub fn run(plan: WorkerPlan) {
     let messages = plan.messages.clone();
     let outcome = catch_unwind(AssertUnwindSafe(|| Worker::set_up(plan)?.run()));
-    let last = match outcome {
-        Ok(Ok(stats)) => Message::Done(stats),
-        Ok(Err(error)) => Message::Failed(error.to_string()),
-        Err(panic) => Message::Failed(format!("a worker panicked: {}", panic_text(&*panic))),
+    let failure = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => format!("a worker panicked: {}", panic_text(&*panic)),
     };
     // Nobody is left to tell when the main thread has given up.
-    drop(messages.send(last));
+    drop(messages.send(Message::Failed(failure)));
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
@@ -160,7 +160,7 @@ struct Worker {
     messages: Sender<Message>,
     is_ramped: bool,
     told_backlog: bool,
-    is_aborted: bool,
+    is_ended: bool,
     /// `None` until the schedule starts.
     running: Option<Running>,
 }
@@ -202,12 +202,23 @@ impl Worker {
             messages: plan.messages,
             is_ramped: false,
             told_backlog: false,
-            is_aborted: false,
+            is_ended: false,
             running: None,
         })
     }
 
-    fn run(mut self) -> io::Result<WorkerStats> {
+    /// Runs until the load is over, and holds the connections until the main thread has read the machine's counters: to
+    /// close them all is a storm of its own, which is not part of what was measured.
+    fn run(mut self) -> io::Result<()> {
+        let stats = self.run_load()?;
+        self.send(Message::Done(stats));
+        while !self.is_ended {
+            self.obey(self.commands.recv().unwrap_or(Command::End));
+        }
+        Ok(())
+    }
+
+    fn run_load(&mut self) -> io::Result<WorkerStats> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
             let now_ns = monotonic_ns();
@@ -252,33 +263,33 @@ impl Worker {
         }
         if is_woken {
             self.wake.clear();
-            self.obey();
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command);
+            }
         }
         worked
     }
 
-    fn obey(&mut self) {
-        while let Ok(command) = self.commands.try_recv() {
-            match command {
-                Command::Begin(window) => {
-                    for pool in &mut self.pools {
-                        pool.dispatcher().begin(window);
-                    }
-                    self.running = Some(Running {
-                        start_ns: window.start_ns,
-                        interval: 0,
-                        interval_end_ns: window.from_ns,
-                        busy_ns: 0,
-                        sched_at_start: schedstat::read_self_thread().unwrap_or_default(),
-                    });
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Begin(window) => {
+                for pool in &mut self.pools {
+                    pool.dispatcher().begin(window);
                 }
-                Command::Abort => self.is_aborted = true,
-                Command::EndEarly(at_ns) => {
-                    for pool in &mut self.pools {
-                        pool.dispatcher().end_early(at_ns);
-                    }
+                self.running = Some(Running {
+                    start_ns: window.start_ns,
+                    interval: 0,
+                    interval_end_ns: window.from_ns,
+                    busy_ns: 0,
+                    sched_at_start: schedstat::read_self_thread().unwrap_or_default(),
+                });
+            }
+            Command::EndEarly(at_ns) => {
+                for pool in &mut self.pools {
+                    pool.dispatcher().end_early(at_ns);
                 }
             }
+            Command::End => self.is_ended = true,
         }
     }
 
@@ -331,7 +342,7 @@ impl Worker {
     }
 
     fn finish_if_done(&mut self, now_ns: u64) -> Option<WorkerStats> {
-        if self.is_aborted {
+        if self.is_ended {
             return Some(WorkerStats::default());
         }
         let running = self.running.as_ref()?;
