@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Measurements of the real programs, each in processes of its own, over loopback.
+//!
+//! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`]), reads figures where they
+//! are exact ([`closed_loop`], [`cpu_time`], [`idle`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones
+//! ([`results`]). What a host allows is decided in [`scale`], which is pure. The measurements themselves are [`echo`],
+//! [`memory`], [`cpu`], [`stall`] and [`connections`].
+
+pub mod binaries;
+pub mod cli;
+pub mod closed_loop;
+pub mod connections;
+pub mod cpu;
+pub mod cpu_time;
+pub mod echo;
+pub mod error;
+pub mod exit;
+pub mod idle;
+pub mod interrupt;
+pub mod listening;
+pub mod loadgen;
+pub mod memory;
+pub mod process;
+pub mod results;
+pub mod scale;
+pub mod scrape;
+pub mod server;
+pub mod server_log;
+pub mod session;
+pub mod stall;
+pub mod statistics;

@@ -1,0 +1,157 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Measure Tidemark's own programs, each in processes of its own, over loopback.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidemark-measure",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 good, 1 a target was missed, 2 wrong usage, 3 the run cannot be trusted, 4 could not run."
+)]
+pub struct Cli {
+    /// Where results are kept
+    #[arg(long, global = true, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Write the raw figures here, too (not for echo: its report is results/latest/report.json)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// What to measure
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Put Poisson load on the server and show the latency table of the load generator
+    Echo(EchoArgs),
+    /// The server's own memory per idle connection
+    Memory(MemoryArgs),
+    /// The server's CPU time per echo, beside that of a bare epoll loop
+    Cpu(CpuArgs),
+    /// A server that stops for 100 ms in every second: what is measured, beside what arithmetic says
+    Stall(StallArgs),
+    /// Many connections on both ends, with descriptor tables of their own where one does not hold them
+    Connections(ConnectionsArgs),
+}
+
+/// `echo`
+#[derive(Clone, Debug, Args)]
+pub struct EchoArgs {
+    /// Connections held open
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub connections: u64,
+    /// Echoes per second over all connections
+    #[arg(long, value_name = "PER_SECOND", default_value = "20000", value_parser = parse_rate)]
+    pub rate: f64,
+    /// How long to measure
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+}
+
+/// `memory`
+#[derive(Clone, Debug, Args)]
+pub struct MemoryArgs {
+    /// Fewer connections
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub low: usize,
+    /// More connections
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
+    pub high: usize,
+    /// Fresh servers, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_count)]
+    pub runs: usize,
+}
+
+/// `cpu`
+#[derive(Clone, Debug, Args)]
+pub struct CpuArgs {
+    /// Blocks of four slots, server and loop twice each
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = parse_count)]
+    pub blocks: usize,
+    /// Echoes counted in each slot
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub echoes: u64,
+    /// Connections, each with one echo in flight
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_count)]
+    pub connections: usize,
+    /// Bytes of an echo, up to 8192
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = parse_count)]
+    pub payload: usize,
+}
+
+/// `stall`
+#[derive(Clone, Debug, Args)]
+pub struct StallArgs {
+    /// Open-loop runs, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_count)]
+    pub runs: usize,
+    /// How long each run measures; whole seconds hold as many stalls as the law means
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+}
+
+/// `connections`
+#[derive(Clone, Debug, Args)]
+pub struct ConnectionsArgs {
+    /// Connections held open
+    #[arg(value_name = "N", default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub connections: u64,
+    /// Echoes per second over all connections
+    #[arg(long, value_name = "PER_SECOND", default_value = "1000", value_parser = parse_rate)]
+    pub rate: f64,
+    /// How long to measure
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+}
+
+/// As far as the load generator goes.
+const RATE_MAX: f64 = 10_000_000.0;
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
+        _ => Err(format!("a rate is a number above 0 and up to {RATE_MAX}, such as 20000")),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err("must be longer than 0".to_owned()),
+        Err(error) => Err(format!("{error}; write 250ms, 10s or 5m")),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err("a whole number of at least 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for flags in ["", "echo --rate 0", "echo --duration 10", "cpu --blocks 0", "connections 0"] {
+            let words = std::iter::once("tidemark-measure").chain(flags.split_whitespace());
+            assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2, "{flags}");
+        }
+    }
+}

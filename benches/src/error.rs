@@ -1,0 +1,89 @@
+//! Why a measurement gave no figures.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::exit::Exit;
+
+/// Why a measurement gave no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// A program is not where it should be.
+    #[error("{} is missing; build it with `cargo build --release {cargo_args}`", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+        /// What builds it.
+        cargo_args: &'static str,
+    },
+    /// Flags that contradict each other.
+    #[error("{0}")]
+    Usage(String),
+    /// The host does not allow it.
+    #[error("{0}")]
+    Host(String),
+    /// A call of the operating system failed.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A program ended before it listened.
+    #[error("{program} ended before it was ready ({status}); it said:\n{said}")]
+    EndedEarly {
+        /// Which.
+        program: String,
+        /// How.
+        status: String,
+        /// Its last lines.
+        said: String,
+    },
+    /// A program does not listen.
+    #[error("{program} was not ready within {} s", within.as_secs())]
+    NotReady {
+        /// Which.
+        program: String,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// The load generator could not run. It has said why.
+    #[error("tidemark-loadgen gave no report ({status})")]
+    NoReport {
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// A report that is not understood.
+    #[error("the report of tidemark-loadgen is not understood (are both of one build?): {0}")]
+    Report(#[from] serde_json::Error),
+    /// A target of ours did not do what an echo server does.
+    #[error("{program}: {why}")]
+    Client {
+        /// The target.
+        program: String,
+        /// What it did.
+        why: String,
+    },
+    /// Ctrl-C or SIGTERM.
+    #[error("interrupted; all that was started has been ended")]
+    Interrupted,
+}
+
+impl MeasureError {
+    /// For `map_err`: what was tried, in words that follow "cannot".
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what: what.into(), source }
+    }
+
+    /// The exit code that it means.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Interrupted => Exit::NotTrustworthy,
+            _ => Exit::CouldNotRun,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Runs of tidemark-loadgen.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tidemark_loadgen::report::Report;
+
+use crate::binaries::Program;
+use crate::error::MeasureError;
+use crate::exit::Exit;
+use crate::process::Process;
+use crate::session::Session;
+
+/// One run of the load generator.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The echo server.
+    pub target: SocketAddr,
+    /// Connections held open.
+    pub connections: u64,
+    /// How requests arrive.
+    pub arrivals: Arrivals,
+    /// Length of the measured window.
+    pub duration: Duration,
+    /// The CPU to run on; `None` leaves that to the scheduler.
+    pub cpu: Option<usize>,
+    /// Where the run's files go.
+    pub output: PathBuf,
+}
+
+/// How requests arrive; rates are per second over all connections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrivals {
+    /// Independent users.
+    Poisson(f64),
+    /// Evenly spaced.
+    Constant(f64),
+    /// As fast as replies come.
+    Closed,
+}
+
+impl Load {
+    /// The arguments that ask for it.
+    fn args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["run".into(), format!("tcp://{}", self.target).into()];
+        let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
+        flag("--connections", self.connections.to_string().into());
+        flag("--duration", humantime::format_duration(self.duration).to_string().replace(' ', "").into());
+        flag("--output", self.output.clone().into());
+        match self.arrivals {
+            Arrivals::Poisson(rate) => flag("--rate", rate.to_string().into()),
+            Arrivals::Constant(rate) => {
+                flag("--rate", rate.to_string().into());
+                flag("--arrival", "constant".into());
+            }
+            Arrivals::Closed => flag("--arrival", "closed".into()),
+        }
+        if let Some(cpu) = self.cpu {
+            flag("--pin", cpu.to_string().into());
+        }
+        args
+    }
+
+    fn command(&self, session: &Session) -> Result<Command, MeasureError> {
+        let mut command = Command::new(session.binaries.path(Program::Loadgen)?);
+        command.args(self.args()).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs it with the user's own terminal: its progress, its table.
+    ///
+    /// # Errors
+    /// When it cannot be started, or is interrupted.
+    pub fn show(&self, session: &Session) -> Result<Exit, MeasureError> {
+        let mut process = spawn(&mut self.command(session)?)?;
+        // Without a timeout there is always a status.
+        let status = process.wait(&session.interrupt, None)?;
+        Ok(status.map_or(Exit::CouldNotRun, Exit::from))
+    }
+
+    /// Starts it in silence, apart from what it says on standard error when it cannot run.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, session: &Session) -> Result<Running, MeasureError> {
+        let mut command = self.command(session)?;
+        command.args(["--json", "-", "--live", "off"]).stdout(Stdio::piped());
+        let mut process = spawn(&mut command)?;
+        let stdout = process.take_stdout();
+        let read = move || {
+            let mut json = String::new();
+            // What was read until an error is judged by the parser.
+            drop(stdout.map(|mut stdout| stdout.read_to_string(&mut json)));
+            json
+        };
+        let report = std::thread::Builder::new()
+            .name("report".to_owned())
+            .spawn(read)
+            .map_err(MeasureError::io("start a thread"))?;
+        Ok(Running { process, report })
+    }
+
+    /// Runs it in silence and gives its report, valid or not.
+    ///
+    /// # Errors
+    /// When there is no report.
+    pub fn report(&self, session: &Session) -> Result<Report, MeasureError> {
+        let mut running = self.start(session)?;
+        let status = running.wait(session, None)?;
+        // Without a timeout there is always a status.
+        running.report(status.unwrap_or_default())
+    }
+}
+
+fn spawn(command: &mut Command) -> Result<Process, MeasureError> {
+    Process::spawn(command).map_err(MeasureError::io("start tidemark-loadgen"))
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Running {
+    process: Process,
+    report: std::thread::JoinHandle<String>,
+}
+
+impl Running {
+    /// Waits until it is over or `timeout` is; then it is none.
+    ///
+    /// # Errors
+    /// When it is interrupted.
+    pub fn wait(
+        &mut self,
+        session: &Session,
+        timeout: Option<Duration>,
+    ) -> Result<Option<ExitStatus>, MeasureError> {
+        self.process.wait(&session.interrupt, timeout)
+    }
+
+    /// The report of a run that has ended with `status`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn report(self, status: ExitStatus) -> Result<Report, MeasureError> {
+        let json = self.report.join().unwrap_or_default();
+        match Exit::from(status) {
+            Exit::Good | Exit::JudgedBad | Exit::NotTrustworthy if !json.is_empty() => {
+                Ok(serde_json::from_str(&json)?)
+            }
+            _ => Err(MeasureError::NoReport { status }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tidemark_loadgen::cli::{Cli, Command as LoadgenCommand};
+
+    use super::*;
+
+    #[test]
+    fn the_load_generator_understands_what_it_is_given() {
+        let load = Load {
+            target: "127.0.0.1:7".parse().unwrap(),
+            connections: 50,
+            arrivals: Arrivals::Constant(2000.0),
+            duration: Duration::from_millis(90_500),
+            cpu: Some(1),
+            output: "results/stall".into(),
+        };
+        let words = std::iter::once("tidemark-loadgen".into()).chain(load.args());
+        let LoadgenCommand::Run(args) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("not a run")
+        };
+        assert_eq!(args.connections, 50);
+        assert_eq!(args.rate, Some(2000.0));
+        assert_eq!(args.duration, load.duration);
+        assert_eq!(args.output, load.output);
+        assert_eq!(args.pin.map(|pin| pin.to_string()).as_deref(), Some("1"));
+    }
+}

@@ -1,0 +1,88 @@
+//! A tidemark-server in a process of its own, on ports that the kernel chose.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use crate::binaries::Program;
+use crate::error::MeasureError;
+use crate::listening::{self, Lines};
+use crate::process::Process;
+use crate::server_log::Addresses;
+use crate::session::Session;
+
+/// How to start it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The CPU of its workers; `None` leaves that to the scheduler.
+    pub cpu: Option<usize>,
+    /// Worker threads; `None` lets the server choose.
+    pub workers: Option<usize>,
+    /// Connections that it must hold; `None` for what its descriptors allow.
+    pub max_connections: Option<u64>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    /// Where raw echo is served.
+    pub echo: SocketAddr,
+    /// Where its metrics are.
+    pub admin: SocketAddr,
+}
+
+impl Server {
+    /// Starts one and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start(session: &Session, options: Options) -> Result<Self, MeasureError> {
+        let mut command = Command::new(session.binaries.path(Program::Server)?);
+        command
+            .args([
+                "--log",
+                "json",
+                "serve",
+                "--echo",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+            ])
+            // Whatever the user's shell asks for, the lines below are needed.
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let flags = [
+            ("--pin", options.cpu.map(|cpu| cpu as u64)),
+            ("--workers", options.workers.map(|workers| workers as u64)),
+            ("--max-connections", options.max_connections),
+        ];
+        for (flag, value) in flags {
+            if let Some(value) = value {
+                command.args([flag, &value.to_string()]);
+            }
+        }
+        let name = Program::Server.name();
+        let mut process = Process::spawn(&mut command).map_err(MeasureError::io(format!("start {name}")))?;
+        let lines = match process.take_stderr() {
+            Some(stderr) => Lines::of(stderr)?,
+            None => Lines::of(std::io::empty())?,
+        };
+        let mut addresses = Addresses::default();
+        let (echo, admin) = listening::wait_until(name, &lines, &mut process, &session.interrupt, |line| {
+            addresses.take(line).then_some(addresses.echo.zip(addresses.admin))?
+        })?;
+        Ok(Self { process, echo, admin })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Ends it and waits for that.
+    pub fn stop(self) {
+        self.process.stop();
+    }
+}
