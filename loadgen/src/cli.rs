@@ -90,7 +90,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Where results go: DIR/<run id>/, with a link DIR/latest
+    /// Where results go: a directory of its own in DIR, and a link DIR/latest to it
     #[arg(short, long, value_name = "DIR", default_value = "results")]
     pub output: PathBuf,
 
