@@ -164,6 +164,11 @@ impl Dispatcher {
         Some(self.deadlines.front()?.sent_ns + self.timeout_ns)
     }
 
+    /// When the newest request was sent, if any is in flight, monotonic ns.
+    pub fn newest_in_flight_ns(&self) -> Option<u64> {
+        self.deadlines.back().filter(|_| self.in_flight > 0).map(|newest| newest.sent_ns)
+    }
+
     /// Whether more arrivals wait for a connection than is sane.
     pub fn backlog_is_full(&self) -> bool {
         self.waiting.len() >= WAITING_MAX
@@ -285,6 +290,9 @@ impl Dispatcher {
     /// The reply has come, whole and right.
     pub fn completed(&mut self, conn: ConnId, now_ns: u64) {
         let slot = self.end_flight(conn);
+        let is_in_window =
+            self.window.is_some_and(|window| (window.from_ns..window.until_ns).contains(&now_ns));
+        self.recording.completed_in_window += u64::from(is_in_window);
         if self.is_measured(slot.intended_ns) {
             self.recording.account.completed += 1;
             self.recording.record(Kind::Response, now_ns - slot.intended_ns);
@@ -317,8 +325,8 @@ impl Dispatcher {
         }
     }
 
-    /// The oldest request that has timed out, as the connection that the caller must now close. It enters `response` at
-    /// its age.
+    /// The oldest request that has timed out, as the connection that the caller must now close. It enters `response` and `service`
+    /// at its age.
     pub fn expire(&mut self, now_ns: u64) -> Option<ConnId> {
         if self.next_timeout_ns()? > now_ns {
             return None;
@@ -329,6 +337,7 @@ impl Dispatcher {
             self.recording.account.timed_out += 1;
             self.recording.error(ErrorKind::Timeout);
             self.recording.record(Kind::Response, now_ns - slot.intended_ns);
+            self.recording.record(Kind::Service, now_ns - slot.sent_ns);
         }
         self.slots[conn as usize].state = State::Down;
         Some(conn)
@@ -355,8 +364,8 @@ impl Dispatcher {
         (self.in_flight == 0 && self.waiting.is_empty()) || now_ns >= window.drain_until_ns
     }
 
-    /// Ends the run: what is not done is censored and enters `response` at its age, so that a stall at the end cannot
-    /// vanish.
+    /// Ends the run: what is not done is censored and enters `response`, and `service` or `wait`, at its age, so that a stall
+    /// at the end cannot vanish.
     pub fn finish(&mut self, now_ns: u64) {
         let Some(window) = self.window else { return };
         for index in 0..self.slots.len() {
@@ -364,9 +373,13 @@ impl Dispatcher {
             if slot.state == State::Busy && window.measures(slot.intended_ns) {
                 self.recording.account.in_flight_at_end += 1;
                 self.recording.record(Kind::Response, now_ns.saturating_sub(slot.intended_ns));
+                self.recording.record(Kind::Service, now_ns.saturating_sub(slot.sent_ns));
             }
         }
         while let Some(arrival) = self.waiting.pop_front() {
+            if window.measures(arrival.intended_ns) {
+                self.recording.record(Kind::Wait, now_ns.saturating_sub(arrival.taken_up_ns));
+            }
             self.never_sent(arrival.intended_ns, now_ns, window);
         }
         while let Some(intended_ns) = self.next_intended_ns() {
@@ -437,6 +450,19 @@ mod tests {
         let account = Account { scheduled: 10, completed: 10, ..Account::default() };
         assert_eq!(dispatcher.recording().account, account);
         assert!(dispatcher.is_finished(1200 * MS));
+    }
+
+    #[test]
+    fn the_throughput_is_of_the_window_and_not_of_the_drain() {
+        let mut dispatcher = dispatcher(2);
+        run_until(&mut dispatcher, 1090);
+        let first = dispatcher.next(1090 * MS).unwrap();
+        dispatcher.completed(first, 1100 * MS);
+        run_until(&mut dispatcher, 1190);
+        let last = dispatcher.next(1190 * MS).unwrap();
+        dispatcher.completed(last, 1200 * MS);
+        let recording = dispatcher.recording();
+        assert_eq!((recording.account.completed, recording.completed_in_window), (10, 10));
     }
 
     #[test]

@@ -37,7 +37,8 @@ impl Pacer {
         Ok(Self { timer, armed_ns: None, spin_ns })
     }
 
-    /// Polls once: without waiting when the deadline is near or past, else until an event or shortly before the deadline.
+    /// Polls once: without waiting when the deadline is near or past, or until `poll_until_ns`, else until an event or shortly
+    /// before the deadline.
     ///
     /// # Errors
     /// What epoll or the timer reports; an interrupting signal is no error.
@@ -47,8 +48,11 @@ impl Pacer {
         events: &mut Events,
         now_ns: u64,
         deadline_ns: Option<u64>,
+        poll_until_ns: Option<u64>,
     ) -> io::Result<()> {
+        let is_polling = self.spin_ns > 0 && poll_until_ns.is_some_and(|until_ns| now_ns < until_ns);
         let timeout = match deadline_ns {
+            _ if is_polling => Some(Duration::ZERO),
             Some(deadline_ns) if deadline_ns <= now_ns + self.spin_ns => Some(Duration::ZERO),
             Some(deadline_ns) => {
                 self.arm(deadline_ns - self.spin_ns)?;

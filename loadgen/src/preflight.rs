@@ -2,9 +2,10 @@
 //! once, and not after a whole run.
 
 use std::io::{self, ErrorKind as IoErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 
 use crate::errors::ErrorKind;
@@ -17,9 +18,17 @@ const REPLY_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 /// What is read at once.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
-/// What the target did wrong.
+/// What is wrong.
 #[derive(Debug, Error)]
 pub enum PreflightError {
+    /// An address to connect from that is not this machine's.
+    #[error("cannot connect from {address}: {source}; is it an address of this machine? (--source)")]
+    Source {
+        /// Where from.
+        address: IpAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No connection.
     #[error("cannot connect to {address}: {source}; is the server running, and is this its address?")]
     Connect {
@@ -85,8 +94,11 @@ pub fn check(plan: &Plan, script: &Script) -> Result<(), PreflightError> {
         Protocol::Http { .. } => "an HTTP/1.1 server",
     };
     let timeout = plan.timeout.min(REPLY_TIMEOUT_MAX);
-    let stream = TcpStream::connect_timeout(&address, plan.connect.timeout)
-        .map_err(|source| PreflightError::Connect { address, source })?;
+    for &address in &plan.connect.sources {
+        // Binding is what tells whether an address is this machine's; nothing is sent.
+        UdpSocket::bind((address, 0)).map_err(|source| PreflightError::Source { address, source })?;
+    }
+    let stream = connect(address, plan).map_err(|source| PreflightError::Connect { address, source })?;
     match exchange(stream, script, timeout) {
         Ok(None) => Ok(()),
         Ok(Some(kind)) => match &plan.target.protocol {
@@ -100,6 +112,15 @@ pub fn check(plan: &Plan, script: &Script) -> Result<(), PreflightError> {
         }
         Err(source) => Err(PreflightError::Ended { address, source, expected }),
     }
+}
+
+fn connect(address: SocketAddr, plan: &Plan) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if let Some(&source) = plan.connect.sources.first() {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    socket.connect_timeout(&address.into(), plan.connect.timeout)?;
+    Ok(socket.into())
 }
 
 /// Returns what was wrong with the reply, if it came.
@@ -120,7 +141,11 @@ fn exchange(mut stream: TcpStream, script: &Script, timeout: Duration) -> io::Re
         match read {
             Ok(Some(kind)) => Ok(Some(kind)),
             Ok(None) => written.map(|()| None),
-            Err(error) => Err(error),
+            // A reset is told once, to whoever asks first: when that was the writer, the reader only sees the end.
+            Err(error) => match written {
+                Err(reset) if reset.kind() == IoErrorKind::ConnectionReset => Err(reset),
+                _ => Err(error),
+            },
         }
     })
 }

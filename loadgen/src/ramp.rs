@@ -84,11 +84,6 @@ impl Ramp {
         };
         self.again.push(Reverse((now_ns + pause_ns, conn)));
     }
-
-    /// Whether every connection has been attempted and none is in flight or to be tried again.
-    pub fn is_done(&self) -> bool {
-        self.next == self.count && self.in_flight == 0 && self.again.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -113,10 +108,7 @@ mod tests {
         assert_eq!((ramp.next(100), ramp.next(100), ramp.next(100)), (Some(0), Some(1), None));
         ramp.ended();
         assert_eq!(ramp.next(100), Some(2));
-        assert!(!ramp.is_done());
-        ramp.ended();
-        ramp.ended();
-        assert!(ramp.is_done());
+        assert_eq!(ramp.next_attempt_ns(), None);
     }
 
     #[test]

@@ -126,10 +126,14 @@ pub struct Recording {
     pub account: Account,
     /// Arrivals in the measured window that were taken up before it ended.
     pub taken_up_in_time: u64,
+    /// Replies that came within the measured window, whenever they were asked for: the throughput.
+    pub completed_in_window: u64,
     /// Connection events.
     pub connections: Connections,
-    /// Errors by kind, of requests and of connections.
+    /// Why requests of the measured window failed.
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// Why connections could not be opened or were lost, in all phases.
+    pub connection_errors: BTreeMap<ErrorKind, u64>,
     /// Bytes of requests that left, all phases.
     pub sent_bytes: u64,
     /// Bytes of replies that came, all phases.
@@ -150,8 +154,10 @@ impl Recording {
             saturated: 0,
             account: Account::default(),
             taken_up_in_time: 0,
+            completed_in_window: 0,
             connections: Connections::default(),
             errors: BTreeMap::new(),
+            connection_errors: BTreeMap::new(),
             sent_bytes: 0,
             received_bytes: 0,
         }
@@ -166,9 +172,14 @@ impl Recording {
         histogram.saturating_record(value_ns);
     }
 
-    /// Counts one error.
+    /// Counts one failed request.
     pub fn error(&mut self, kind: ErrorKind) {
         *self.errors.entry(kind).or_default() += 1;
+    }
+
+    /// Counts one connection that failed or was lost.
+    pub fn connection_error(&mut self, kind: ErrorKind) {
+        *self.connection_errors.entry(kind).or_default() += 1;
     }
 
     /// The histogram of one kind.
@@ -190,10 +201,10 @@ impl Recording {
         self.saturated += other.saturated;
         self.account.add(&other.account);
         self.taken_up_in_time += other.taken_up_in_time;
+        self.completed_in_window += other.completed_in_window;
         self.connections.add(&other.connections);
-        for (kind, count) in &other.errors {
-            *self.errors.entry(*kind).or_default() += count;
-        }
+        add_errors(&mut self.errors, &other.errors);
+        add_errors(&mut self.connection_errors, &other.connection_errors);
         self.sent_bytes += other.sent_bytes;
         self.received_bytes += other.received_bytes;
     }
@@ -206,8 +217,10 @@ impl Recording {
             std::mem::swap(&mut self.histograms[kind as usize], &mut requests.histograms[kind as usize]);
         }
         requests.saturated = std::mem::take(&mut self.saturated);
+        requests.errors = std::mem::take(&mut self.errors);
         requests.account = std::mem::take(&mut self.account);
         requests.taken_up_in_time = std::mem::take(&mut self.taken_up_in_time);
+        requests.completed_in_window = std::mem::take(&mut self.completed_in_window);
         requests
     }
 
@@ -221,10 +234,19 @@ impl Recording {
         self.saturated = 0;
         self.account = Account::default();
         self.taken_up_in_time = 0;
+        self.completed_in_window = 0;
         self.connections = Connections::default();
         self.errors.clear();
+        self.connection_errors.clear();
         self.sent_bytes = 0;
         self.received_bytes = 0;
+    }
+}
+
+/// Adds errors up, kind by kind.
+pub fn add_errors(sum: &mut BTreeMap<ErrorKind, u64>, more: &BTreeMap<ErrorKind, u64>) {
+    for (kind, count) in more {
+        *sum.entry(*kind).or_default() += count;
     }
 }
 

@@ -98,6 +98,7 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     reasons.extend(nothing_measured(facts));
     reasons.extend(account(facts));
     reasons.extend(rate(facts));
+    reasons.extend(fell_behind(facts));
     reasons.extend(never_sent(facts));
     reasons.extend(connections(facts));
     reasons.extend(saturated(facts));
@@ -111,6 +112,9 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
 /// The highest rung of [`TRUST_LADDER`] up to which the generator's lag is small beside the response.
 pub fn trust_limit(total: &Recording) -> Option<f64> {
     let (lag, response) = (total.histogram(Kind::Lag), total.histogram(Kind::Response));
+    if lag.is_empty() {
+        return None;
+    }
     TRUST_LADDER.into_iter().take_while(|&percentile| is_trusted_at(lag, response, percentile)).last()
 }
 
@@ -181,6 +185,28 @@ fn rate(facts: &Facts<'_>) -> Option<Finding> {
     })
 }
 
+/// Whether the target did the rate, or a growing queue hid that it did not: then too many arrivals were unanswered when
+/// the load ended. As many as fall due within the p99 of the service time may be, because replies take their time.
+fn fell_behind(facts: &Facts<'_>) -> Option<Finding> {
+    let (total, account) = (facts.total, &facts.total.account);
+    if !facts.is_open_loop || facts.ended != Ended::AsPlanned || facts.measured_s <= 0.0 {
+        return None;
+    }
+    let answered = total.completed_in_window + account.errored + account.timed_out;
+    let unanswered = account.scheduled.saturating_sub(answered) as f64;
+    let per_second = account.scheduled as f64 / facts.measured_s;
+    let service_s = total.histogram(Kind::Service).value_at_quantile(0.99) as f64 / 1e9;
+    let limit = account.scheduled as f64 * RATE_OFF_MAX + per_second * service_s;
+    (unanswered > limit).then(|| {
+        let text = format!(
+            "the target fell behind: {unanswered:.0} of {} arrivals were unanswered when the load ended (at most {limit:.0} \
+             would be in flight), so these latencies depend on the duration; lower the rate",
+            Count(account.scheduled)
+        );
+        finding("fell_behind", unanswered, limit, text)
+    })
+}
+
 fn never_sent(facts: &Facts<'_>) -> Option<Finding> {
     let count = facts.total.account.never_sent;
     (count > 0).then(|| {
@@ -201,7 +227,7 @@ fn connections(facts: &Facts<'_>) -> Vec<Finding> {
             "{} of {} connections could not be opened ({}); see `doctor --connections {}`",
             Count(connections.failed),
             Count(facts.connections_requested),
-            error_list(&facts.total.errors),
+            error_list(&facts.total.connection_errors),
             facts.connections_requested
         );
         findings.push(finding("connections_failed", connections.failed as f64, 0.0, text));
@@ -210,7 +236,7 @@ fn connections(facts: &Facts<'_>) -> Vec<Finding> {
         let text = format!(
             "{} connections were lost ({}): the target or the network ended them unannounced",
             Count(connections.lost),
-            error_list(&facts.total.errors)
+            error_list(&facts.total.connection_errors)
         );
         findings.push(finding("connections_lost", connections.lost as f64, 0.0, text));
     }
@@ -407,6 +433,7 @@ mod tests {
         total.account.scheduled = 1000;
         total.account.completed = 1000;
         total.taken_up_in_time = 1000;
+        total.completed_in_window = 1000;
         total.connections.opened = 10;
         total
     }
@@ -474,6 +501,20 @@ mod tests {
     fn a_rate_that_is_off_by_less_than_a_hundredth_is_no_reason() {
         let mut total = good();
         total.taken_up_in_time = 990;
+        assert_eq!(reasons_of(&total), [""; 0]);
+    }
+
+    #[test]
+    fn a_target_that_falls_behind_makes_the_run_invalid() {
+        let mut total = good();
+        // A hundredth may be unanswered, and what falls due in the p99 of the service time: 20 ms at 1,000/s.
+        total.record(Kind::Service, 20 * MS);
+        total.completed_in_window = 971;
+        assert_eq!(reasons_of(&total), [""; 0]);
+        total.completed_in_window = 969;
+        assert_eq!(reasons_of(&total), ["fell_behind"]);
+        // What failed was answered, in its way.
+        (total.account.completed, total.account.errored) = (998, 2);
         assert_eq!(reasons_of(&total), [""; 0]);
     }
 

@@ -25,7 +25,7 @@ use crate::errors::ErrorKind;
 use crate::pacer::Pacer;
 use crate::pool::{Io, Pool, Shared, split_token};
 use crate::ramp::Ramp;
-use crate::record::Recording;
+use crate::record::{Recording, add_errors};
 use crate::schedule::Share;
 
 /// The length of an interval of the series and the interval log.
@@ -234,7 +234,8 @@ impl Worker {
                 running.busy_ns += end_ns - now_ns;
             }
             let due_ns = self.next_due_ns();
-            self.pacer.wait(&mut self.poll, &mut events, end_ns, due_ns)?;
+            let poll_until_ns = self.pools.iter().filter_map(Pool::expects_reply_until_ns).max();
+            self.pacer.wait(&mut self.poll, &mut events, end_ns, due_ns, poll_until_ns)?;
         }
     }
 
@@ -299,9 +300,7 @@ impl Worker {
             self.is_ramped = true;
             let mut errors = BTreeMap::new();
             for pool in &mut self.pools {
-                for (kind, count) in &pool.dispatcher().recording().errors {
-                    *errors.entry(*kind).or_default() += count;
-                }
+                add_errors(&mut errors, &pool.dispatcher().recording().connection_errors);
             }
             self.send(Message::Ramped { errors });
         }

@@ -14,10 +14,11 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tidemark_host::facts::{self, Facts};
 
+use crate::errors::ErrorKind;
 use crate::observe::{Observed, run_queue_fraction};
 use crate::plan::{Plan, PopulationPlan};
 use crate::record::{Account, Kind, Recording};
-use crate::run::Outcome;
+use crate::run::{Outcome, PopulationResult};
 use crate::schedule::Arrivals;
 use crate::verdict::{self, Ended, Verdict};
 
@@ -89,8 +90,12 @@ pub struct Population {
     pub wait: Latency,
     /// Connection set-up.
     pub connect: Latency,
-    /// Errors by kind.
+    /// Replies within the measured window, per second of it; those of the drain are in `arrivals` and not here.
+    pub completed_per_s: f64,
+    /// Why requests failed, by kind.
     pub errors: BTreeMap<String, u64>,
+    /// Why connections could not be opened or were lost, in all phases, by kind.
+    pub connection_errors: BTreeMap<String, u64>,
     /// Bytes of requests, all phases.
     pub sent_bytes: u64,
     /// Bytes of replies, all phases.
@@ -280,7 +285,7 @@ impl Report {
             .populations
             .iter()
             .zip(&outcome.populations)
-            .map(|(plan, result)| population(plan, result))
+            .map(|(plan, result)| population(plan, result, outcome.measured_s()))
             .collect();
         let series = plan
             .populations
@@ -325,7 +330,7 @@ fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-fn population(plan: &PopulationPlan, result: &crate::run::PopulationResult) -> Population {
+fn population(plan: &PopulationPlan, result: &PopulationResult, measured_s: f64) -> Population {
     let total = &result.total;
     let latency = |kind| Latency::from(total.histogram(kind));
     Population {
@@ -345,10 +350,16 @@ fn population(plan: &PopulationPlan, result: &crate::run::PopulationResult) -> P
         lag: latency(Kind::Lag),
         wait: latency(Kind::Wait),
         connect: latency(Kind::Connect),
-        errors: total.errors.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
+        completed_per_s: if measured_s > 0.0 { total.completed_in_window as f64 / measured_s } else { 0.0 },
+        errors: by_name(&total.errors),
+        connection_errors: by_name(&total.connection_errors),
         sent_bytes: total.sent_bytes,
         received_bytes: total.received_bytes,
     }
+}
+
+fn by_name(errors: &BTreeMap<ErrorKind, u64>) -> BTreeMap<String, u64> {
+    errors.iter().map(|(kind, count)| (kind.to_string(), *count)).collect()
 }
 
 fn generator(outcome: &Outcome) -> Generator {

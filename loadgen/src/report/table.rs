@@ -16,7 +16,7 @@ pub fn render(report: &Report) -> String {
     for population in &report.populations {
         heading(&mut out, report, population);
         latencies(&mut out, report, population);
-        accounts(&mut out, report, population);
+        accounts(&mut out, population);
     }
     generator(&mut out, report);
     verdict(&mut out, report);
@@ -89,7 +89,7 @@ fn is_beyond_trust(report: &Report, kind: Kind, percentile: f64) -> bool {
     is_judged && report.verdict.trusted_to.is_none_or(|limit| percentile > limit)
 }
 
-fn accounts(out: &mut String, report: &Report, population: &Population) {
+fn accounts(out: &mut String, population: &Population) {
     let connections = &population.connections;
     let mut line = format!("{} opened", Count(connections.opened));
     for (count, what) in [(connections.failed, "failed"), (connections.lost, "lost")] {
@@ -110,12 +110,13 @@ fn accounts(out: &mut String, report: &Report, population: &Population) {
         Count(arrivals.in_flight_at_end),
         Count(arrivals.never_sent)
     );
-    let per_second = arrivals.completed as f64 / report.run.measured_s.max(f64::MIN_POSITIVE);
-    let _ = writeln!(out, "completed    {per_second:.0}/s");
-    if !population.errors.is_empty() {
-        let errors: Vec<String> =
-            population.errors.iter().map(|(kind, count)| format!("{kind} {}", Count(*count))).collect();
-        let _ = writeln!(out, "errors       {}", errors.join(", "));
+    let _ = writeln!(out, "completed    {:.0}/s in the measured window", population.completed_per_s);
+    for (label, errors) in [("errors", &population.errors), ("connections", &population.connection_errors)] {
+        if !errors.is_empty() {
+            let errors: Vec<String> =
+                errors.iter().map(|(kind, count)| format!("{kind} {}", Count(*count))).collect();
+            let _ = writeln!(out, "{label:12} {}", errors.join(", "));
+        }
     }
 }
 
@@ -145,6 +146,7 @@ fn verdict(out: &mut String, report: &Report) {
     let verdict = &report.verdict;
     let state = if verdict.valid { "VALID" } else { "INVALID" };
     let trust = match verdict.trusted_to {
+        _ if !verdict.valid => String::new(),
         Some(limit) if limit >= 100.0 => ", trusted to the maximum".to_owned(),
         Some(limit) => format!(", trusted to {}", Percentile(limit)),
         None if report.is_open_loop() => ", trusted nowhere".to_owned(),

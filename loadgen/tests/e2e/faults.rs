@@ -92,7 +92,7 @@ fn a_target_that_dies_leaves_a_report_of_it() {
     assert_eq!(population.connections.lost, 10, "{finished:?}");
     assert!(population.arrivals.completed > 0);
     assert!(population.arrivals.never_sent > 0, "{finished:?}");
-    assert!(population.errors.contains_key("refused"), "{:?}", population.errors);
+    assert!(population.connection_errors.contains_key("refused"), "{:?}", population.connection_errors);
     let failed = failed_checks(&report);
     assert!(failed.contains(&"connections_lost") && failed.contains(&"never_sent"), "{finished:?}");
 }

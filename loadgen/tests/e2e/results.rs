@@ -25,8 +25,12 @@ pub(crate) fn report(loadgen: &Loadgen, finished: &Finished) -> Report {
     assert_eq!(report.verdict.valid, report.verdict.reasons.is_empty(), "{:?}", report.verdict);
     assert_eq!(finished.code, Some(if report.verdict.valid { 0 } else { 3 }), "{finished:?}");
     for population in &report.populations {
-        assert_balances(&population.arrivals);
-        assert_eq!(population.service.count, population.arrivals.completed);
+        let arrivals = &population.arrivals;
+        assert_balances(arrivals);
+        assert_eq!(
+            population.service.count,
+            arrivals.completed + arrivals.timed_out + arrivals.in_flight_at_end
+        );
         assert_eq!(population.response.count, population.arrivals.scheduled - population.arrivals.errored);
     }
     report

@@ -108,7 +108,8 @@ proptest! {
         prop_assert!(account.balances(), "{:?}", account);
         let in_response = account.completed + account.timed_out + account.in_flight_at_end + account.never_sent;
         prop_assert_eq!(recording.histogram(Kind::Response).len(), in_response);
-        prop_assert_eq!(recording.histogram(Kind::Service).len(), account.completed);
+        let in_service = account.completed + account.timed_out + account.in_flight_at_end;
+        prop_assert_eq!(recording.histogram(Kind::Service).len(), in_service);
         if let Some(schedule) = Schedule::new(case.arrivals, SEED, 0) {
             let from_ns = case.window.from_ns - START_NS;
             let until_ns = case.until_ns() - START_NS;
