@@ -18,6 +18,9 @@ use crate::schedule::Share;
 /// A target that is this far behind will not catch up, and nothing here may grow without bound.
 pub const WAITING_MAX: usize = 4 * 1024 * 1024;
 
+/// Deadlines below which nothing is gained by dropping those of requests that are done.
+const DEADLINES_MIN: usize = 64;
+
 /// A connection's number within one population of one worker.
 pub type ConnId = u32;
 
@@ -249,6 +252,7 @@ impl Dispatcher {
         slot.sent_ns = now_ns;
         self.in_flight += 1;
         self.forget_done_deadlines();
+        self.compact_deadlines();
         self.deadlines.push_back(Deadline { sent_ns: now_ns, conn });
     }
 
@@ -260,6 +264,19 @@ impl Dispatcher {
             }
             self.deadlines.pop_front();
         }
+    }
+
+    /// One request that is never answered keeps its place at the front, and what was sent after it queues up behind, done or
+    /// not. At most one in each connection's place is not done, so this is rare and leaves few.
+    fn compact_deadlines(&mut self) {
+        if self.deadlines.len() <= 2 * self.slots.len() + DEADLINES_MIN {
+            return;
+        }
+        let slots = &self.slots;
+        self.deadlines.retain(|deadline| {
+            let slot = &slots[deadline.conn as usize];
+            slot.state == State::Busy && slot.sent_ns == deadline.sent_ns
+        });
     }
 
     fn pop_free(&mut self) -> Option<ConnId> {
@@ -516,6 +533,20 @@ mod tests {
         assert_eq!(dispatcher.expire(1150 * MS), Some(0));
         assert_eq!(dispatcher.recording().account.timed_out, 1);
         assert_eq!(max(&mut dispatcher, Kind::Response) / MS, 49);
+    }
+
+    #[test]
+    fn a_request_that_is_never_answered_does_not_pile_up_those_after_it() {
+        let schedule =
+            Schedule::new(Arrivals::Constant { rate: 100_000.0 }, 0, 0).map(|schedule| schedule.share(0, 1));
+        let mut dispatcher = ready(Dispatcher::new(schedule, 2, u64::MAX / 2), 2);
+        assert_eq!(dispatcher.next(1000 * MS), Some(0));
+        for step in 1..10_000 {
+            assert_eq!(dispatcher.next(1000 * MS + step * 10_000), Some(1));
+            dispatcher.completed(1, 1000 * MS + step * 10_000 + 1);
+        }
+        assert!(dispatcher.deadlines.len() <= 2 * 2 + DEADLINES_MIN + 1, "{}", dispatcher.deadlines.len());
+        assert_eq!(dispatcher.next_timeout_ns(), Some(1000 * MS + u64::MAX / 2));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub enum PreflightError {
         expected: &'static str,
     },
     /// An HTTP error.
-    #[error("{address} answered {path} with {kind}; check the path")]
+    #[error("{address} answered {path} with {kind}; check the path, and the payload if there is one")]
     Refused {
         /// The target.
         address: SocketAddr,

@@ -99,7 +99,7 @@ pub struct Connections {
     pub failed: u64,
     /// Established connections that the peer or the network ended without announcing it.
     pub lost: u64,
-    /// Connections that the peer closed as it had announced, and that were opened again.
+    /// Connections that the peer closed as it had announced, or that were given up after a timeout, and opened again.
     pub renewed: u64,
 }
 

@@ -21,6 +21,8 @@ pub const LAG_FRACTION_MAX: f64 = 0.1;
 pub const LAG_FLOOR_NS: u64 = 50_000;
 /// How far the rate of take-ups may be off the schedule.
 pub const RATE_OFF_MAX: f64 = 0.01;
+/// The part of the requests that may fail before the latencies are those of a minority that was lucky.
+pub const ERRORED_MAX: f64 = 0.01;
 /// A worker that is busier than this in a closed loop is itself part of the latency.
 pub const BUSY_FRACTION_MAX: f64 = 0.9;
 /// Stolen or waited-for CPU beyond this part is named as a cause of lateness.
@@ -100,6 +102,7 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     reasons.extend(rate(facts));
     reasons.extend(fell_behind(facts));
     reasons.extend(never_sent(facts));
+    reasons.extend(errored(facts));
     reasons.extend(connections(facts));
     reasons.extend(saturated(facts));
     reasons.extend(drops(facts));
@@ -216,6 +219,20 @@ fn never_sent(facts: &Facts<'_>) -> Option<Finding> {
             Count(count)
         );
         finding("never_sent", count as f64, 0.0, text)
+    })
+}
+
+fn errored(facts: &Facts<'_>) -> Option<Finding> {
+    let account = &facts.total.account;
+    let part = account.errored as f64 / account.scheduled.max(1) as f64;
+    (part > ERRORED_MAX).then(|| {
+        let text = format!(
+            "{} of the requests failed (allowed {}: {}): the latencies are those of the others alone",
+            Percent(part),
+            Percent(ERRORED_MAX),
+            error_list(&facts.total.errors)
+        );
+        finding("errored", part, ERRORED_MAX, text)
     })
 }
 
@@ -491,7 +508,7 @@ mod tests {
     fn a_run_that_measured_nothing_is_invalid() {
         let mut total = good();
         (total.account.completed, total.account.errored) = (0, 1000);
-        assert_eq!(reasons_of(&total), ["nothing_measured"]);
+        assert_eq!(reasons_of(&total), ["nothing_measured", "errored"]);
         let empty = Recording::new();
         let facts = Facts { is_open_loop: false, expected_arrivals: None, ..facts(&empty, &OBSERVED, &[]) };
         assert_eq!(judge(&facts).reasons[0].check, "nothing_measured");
@@ -516,6 +533,15 @@ mod tests {
         // What failed was answered, in its way.
         (total.account.completed, total.account.errored) = (998, 2);
         assert_eq!(reasons_of(&total), [""; 0]);
+    }
+
+    #[test]
+    fn a_run_of_which_too_much_failed_is_invalid() {
+        let mut total = good();
+        (total.account.completed, total.account.errored) = (990, 10);
+        assert_eq!(reasons_of(&total), [""; 0]);
+        (total.account.completed, total.account.errored) = (989, 11);
+        assert_eq!(reasons_of(&total), ["errored"]);
     }
 
     #[test]

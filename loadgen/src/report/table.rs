@@ -111,7 +111,7 @@ fn accounts(out: &mut String, population: &Population) {
         Count(arrivals.never_sent)
     );
     let _ = writeln!(out, "completed    {:.0}/s in the measured window", population.completed_per_s);
-    for (label, errors) in [("errors", &population.errors), ("connections", &population.connection_errors)] {
+    for (label, errors) in [("errors", &population.errors), ("conn errors", &population.connection_errors)] {
         if !errors.is_empty() {
             let errors: Vec<String> =
                 errors.iter().map(|(kind, count)| format!("{kind} {}", Count(*count))).collect();
