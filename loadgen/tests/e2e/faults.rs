@@ -63,7 +63,8 @@ fn wrong_replies_are_counted_and_make_the_run_invalid() {
     assert_eq!(population.errors.keys().collect::<Vec<_>>(), ["wrong_reply"]);
     assert_eq!(population.errors["wrong_reply"], population.arrivals.errored);
     assert_eq!(population.connections.lost, population.arrivals.errored);
-    assert_eq!(failed_checks(&report), ["connections_lost"], "{finished:?}");
+    // One in a hundred is just about the part that may fail: whether that is told as well depends on the last reply.
+    assert!(failed_checks(&report).contains(&"connections_lost"), "{finished:?}");
     assert!(finished.stdout.contains("INVALID"), "{}", finished.stdout);
 }
 
