@@ -1,5 +1,6 @@
 //! The command line, as the user types it. [`crate::plan`] makes a validated plan of it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -98,6 +99,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "-", value_parser = ["-"])]
     pub json: Option<String>,
 
+    /// Serve Prometheus metrics on http://ADDR:PORT/metrics while the run goes; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", value_parser = parse_address)]
+    pub metrics: Option<SocketAddr>,
+
+    /// Serve them for this long after the run, so that its final figures are scraped; Ctrl-C ends it
+    #[arg(long, value_name = "DURATION", default_value = "0s", requires = "metrics", value_parser = parse_duration_or_zero)]
+    pub metrics_linger: Duration,
+
     /// What to show while the run goes
     #[arg(long, value_enum, default_value_t = LiveArg::Auto)]
     pub live: LiveArg,
@@ -143,6 +152,11 @@ fn parse_rate(text: &str) -> Result<f64, String> {
         Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
         _ => Err(format!("a rate is a number above 0 and up to {RATE_MAX}, such as 20000")),
     }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "an address is an IP and a port, such as 127.0.0.1:9465 or [::1]:9465".to_owned())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

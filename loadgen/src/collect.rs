@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
 use crate::live::Live;
+use crate::metrics::Watch;
 use crate::plan::Plan;
 use crate::record::{Kind, Recording};
 use crate::report::SeriesRow;
@@ -30,11 +31,13 @@ pub struct Collector {
     /// Intervals handed over, by worker.
     handed_over: Vec<usize>,
     spares: Vec<Sender<Recording>>,
+    /// Shows each interval to scrapers.
+    watch: Option<Watch>,
 }
 
 impl Collector {
     /// A collector that logs to `latency.hlog` in `dir`. `spares` takes emptied recordings back to each worker, `open` has
-    /// the number of open connections of each population.
+    /// the number of open connections of each population, `watch` shows each interval to scrapers.
     ///
     /// # Errors
     /// When the log cannot be written.
@@ -44,6 +47,7 @@ impl Collector {
         started_at: SystemTime,
         spares: Vec<Sender<Recording>>,
         open: Vec<Arc<AtomicU64>>,
+        watch: Option<Watch>,
     ) -> io::Result<Self> {
         let log_start = started_at - plan.warmup;
         Ok(Self {
@@ -58,6 +62,7 @@ impl Collector {
             pending: BTreeMap::new(),
             handed_over: vec![0; plan.workers],
             spares,
+            watch,
         })
     }
 
@@ -103,11 +108,17 @@ impl Collector {
             for (population, mut recording) in recordings.into_iter().enumerate() {
                 self.log_interval(population, index, &recording, live)?;
                 self.totals[population].add(&recording);
+                if let Some(watch) = &self.watch {
+                    watch.interval(population, index, &recording);
+                }
                 recording.clear();
                 // Whose it was no longer matters: one goes back for each that was handed over.
                 drop(self.spares[index % self.spares.len()].send(recording));
             }
             self.log.flush()?;
+            if let Some(watch) = &self.watch {
+                watch.judge(&self.totals);
+            }
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub mod errors;
 pub mod exit;
 pub mod interrupt;
 pub mod live;
+pub mod metrics;
 pub mod observe;
 pub mod pacer;
 pub mod plan;

@@ -33,6 +33,14 @@ impl Live {
         }
     }
 
+    /// A line that is told also when nothing else is: what a program has to know that started this one.
+    pub fn announce(&self, text: &str) {
+        match self {
+            Self::Off => Self::Plain.say(text),
+            Self::Plain | Self::Bar(_) => self.say(text),
+        }
+    }
+
     /// A line above the bar.
     pub fn say(&self, text: &str) {
         match self {

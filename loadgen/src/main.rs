@@ -35,8 +35,9 @@ fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
     for note in &plan.notes {
         live.say(note);
     }
-    let (outcome, dir) = run::run(&plan, &args.output, &live)?;
-    let report = Report::new(&plan, &outcome, &dir.id, std::env::args().collect());
+    let completed = run::run(&plan, &args.output, &live)?;
+    let dir = &completed.dir;
+    let report = Report::new(&plan, &completed.outcome, &dir.id, std::env::args().collect());
     let shown = if args.json.is_some() {
         serde_json::to_string_pretty(&report)? + "\n"
     } else {
@@ -46,6 +47,7 @@ fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
     // Whoever reads the output may have gone (`| head`); the verdict stands all the same.
     drop(io::stdout().write_all(shown.as_bytes()));
     finished.map_err(|(path, source)| run::output_error(&path, source))?;
+    completed.linger(&plan, &report.verdict, &live);
     Ok(if report.verdict.valid { Exit::Good } else { Exit::NotTrustworthy })
 }
 

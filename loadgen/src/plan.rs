@@ -55,8 +55,20 @@ pub struct Plan {
     pub spin_ns: u64,
     /// Who does what.
     pub populations: Vec<PopulationPlan>,
+    /// Where the run is shown to a scraper. It changes nothing that is measured, and so is no part of the report.
+    #[serde(skip)]
+    pub metrics: Option<MetricsPlan>,
     /// What was decided for the user, and why.
     pub notes: Vec<String>,
+}
+
+/// Where a run is shown to a scraper.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsPlan {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// For how long after the run.
+    pub linger: Duration,
 }
 
 /// How connections are opened.
@@ -154,6 +166,7 @@ impl Plan {
             // A spinning worker would take the CPU from the others that share it, or from a target that has no other.
             spin_ns: if workers <= cpus.len() && machine.cpus.len() > 1 { SPIN_NS } else { 0 },
             populations: vec![population],
+            metrics: args.metrics.map(|address| MetricsPlan { address, linger: args.metrics_linger }),
             notes,
         })
     }

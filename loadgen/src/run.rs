@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 use tidemark_host::cpu;
@@ -19,6 +20,7 @@ use crate::dispatch::Window;
 use crate::errors::{ErrorKind, error_list};
 use crate::interrupt::Interrupts;
 use crate::live::Live;
+use crate::metrics::{Listening, Metrics, Phase, Watch};
 use crate::observe::{Observed, Reading};
 use crate::plan::{Plan, PopulationPlan};
 use crate::pool::{Endpoints, Shared};
@@ -28,7 +30,7 @@ use crate::report::SeriesRow;
 use crate::report::files::RunDir;
 use crate::schedule::Schedule;
 use crate::session::Script;
-use crate::verdict::Ended;
+use crate::verdict::{Ended, Verdict};
 use crate::worker::{self, Command, Message, PoolPlan, WorkerPlan, WorkerStats};
 
 /// Between the order to begin and the start of the schedule, so that every worker has heard it.
@@ -37,8 +39,10 @@ const START_NOTICE_NS: u64 = 50_000_000;
 const END_NOTICE_NS: u64 = 100_000_000;
 /// How often the ramp is redrawn on a terminal.
 const RAMP_REDRAW: Duration = Duration::from_millis(250);
-/// Niceness of the thread that collects: it shares the generator's CPUs, and the workers go first.
-const COLLECTOR_NICE: i32 = 10;
+/// Niceness of the threads that collect and show: they share the generator's CPUs, and the workers go first.
+pub(crate) const COLLECTOR_NICE: i32 = 10;
+/// How the names of the workers' threads begin.
+pub(crate) const WORKER_THREADS: &str = "worker-";
 
 /// Why there is no result.
 #[derive(Debug, Error)]
@@ -67,6 +71,16 @@ pub enum RunError {
     Output {
         /// Where they were to go.
         path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The metrics cannot be served.
+    #[error(
+        "cannot serve metrics on {address}: {source}; choose another address with --metrics, port 0 takes a free one"
+    )]
+    Metrics {
+        /// Where they were to be.
+        address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -117,11 +131,49 @@ pub struct PopulationResult {
     pub expected_arrivals: Option<u64>,
 }
 
+/// A run that is over, and still shown to scrapers.
+#[derive(Debug)]
+pub struct Completed {
+    /// What came out of it.
+    pub outcome: Outcome,
+    /// Where its results go.
+    pub dir: RunDir,
+    metrics: Option<Metrics>,
+    /// Signals come in here until this is dropped.
+    inbox: Receiver<Message>,
+    /// Held so that they do.
+    _interrupts: Interrupts,
+}
+
+impl Completed {
+    /// Shows the final figures to scrapers for as long as the plan says, or until a signal. Whoever has ended the run by a
+    /// signal waits for nothing more.
+    pub fn linger(self, plan: &Plan, verdict: &Verdict, live: &Live) {
+        let (Some(metrics), Some(asked)) = (&self.metrics, plan.metrics) else { return };
+        metrics.board.finish(verdict);
+        if asked.linger.is_zero() || self.outcome.ended == Ended::Interrupted {
+            return;
+        }
+        live.say(&format!(
+            "the metrics stay at http://{}/metrics for {} (Ctrl-C ends it)",
+            metrics.address(),
+            humantime::format_duration(asked.linger)
+        ));
+        let until = Instant::now() + asked.linger;
+        // What the workers said last is of no interest any more; a signal is, and the end of the time.
+        while self
+            .inbox
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+            .is_ok_and(|message| !matches!(message, Message::Interrupted))
+        {}
+    }
+}
+
 /// Runs a plan. Results go to a new directory under `output`.
 ///
 /// # Errors
 /// When there is nothing to report; what was measured before a failure is in the directory's interval log.
-pub fn run(plan: &Plan, output: &Path, live: &Live) -> Result<(Outcome, RunDir), RunError> {
+pub fn run(plan: &Plan, output: &Path, live: &Live) -> Result<Completed, RunError> {
     let scripts: Vec<Script> = plan
         .populations
         .iter()
@@ -130,13 +182,17 @@ pub fn run(plan: &Plan, output: &Path, live: &Live) -> Result<(Outcome, RunDir),
     if let Some(script) = scripts.first() {
         preflight::check(plan, script)?;
     }
+    let listening = plan.metrics.map(|metrics| listen(metrics.address)).transpose()?;
+    if let Some(listening) = &listening {
+        live.announce(&format!("metrics at http://{}/metrics", listening.address));
+    }
     // Before the ramp: a place that cannot be written to is told before a long one.
     let dir = RunDir::create(output, SystemTime::now()).map_err(|source| output_error(output, source))?;
-    let result = run_into(&dir, plan, scripts, live);
-    if result.is_err() {
-        dir.discard_if_empty();
-    }
-    Ok((result?, dir))
+    run_into(dir, plan, scripts, live, listening)
+}
+
+fn listen(address: SocketAddr) -> Result<Listening, RunError> {
+    Listening::on(address).map_err(|source| RunError::Metrics { address, source })
 }
 
 /// The error of a result that cannot be written to `path`.
@@ -144,19 +200,57 @@ pub fn output_error(path: &Path, source: io::Error) -> RunError {
     RunError::Output { path: path.display().to_string(), source }
 }
 
-fn run_into(dir: &RunDir, plan: &Plan, scripts: Vec<Script>, live: &Live) -> Result<Outcome, RunError> {
+fn run_into(
+    dir: RunDir,
+    plan: &Plan,
+    scripts: Vec<Script>,
+    live: &Live,
+    listening: Option<Listening>,
+) -> Result<Completed, RunError> {
     let (messages, inbox) = mpsc::channel();
+    let result = run_workers(&dir, plan, scripts, live, listening, messages, &inbox);
+    if result.is_err() {
+        dir.discard_if_empty();
+    }
+    let (outcome, metrics, interrupts) = result?;
+    Ok(Completed { outcome, dir, metrics, inbox, _interrupts: interrupts })
+}
+
+fn run_workers(
+    dir: &RunDir,
+    plan: &Plan,
+    scripts: Vec<Script>,
+    live: &Live,
+    listening: Option<Listening>,
+    messages: Sender<Message>,
+    inbox: &Receiver<Message>,
+) -> Result<(Outcome, Option<Metrics>, Interrupts), RunError> {
     let interrupts = Interrupts::listen(messages.clone())
         .map_err(|source| RunError::Host { what: "listen for signals", source })?;
-    let workers = Workers::start(plan, scripts, &messages)?;
+    let open: Vec<Arc<AtomicU64>> = plan.populations.iter().map(|_| Arc::default()).collect();
+    let metrics = listening
+        .map(|listening| Metrics::start(plan, &dir.id, open.clone(), listening))
+        .transpose()
+        .map_err(|source| RunError::Host { what: "start the thread of the metrics", source })?;
+    let workers = Workers::start(plan, scripts, open, &messages)?;
     drop(messages);
     // It is fine to run without: the workers are then only a little later.
     let _ = rustix::process::nice(COLLECTOR_NICE);
-    let result = ramp(plan, live, &workers, &inbox).and_then(|()| measure(dir, plan, live, &workers, &inbox));
+    let outcome = ramp(plan, live, &workers, inbox)
+        .and_then(|()| measure(dir, plan, live, &workers, inbox, metrics.as_ref()));
     live.finish();
     workers.end();
-    drop(interrupts);
-    result
+    Ok((outcome?, metrics, interrupts))
+}
+
+/// Tells the board when phases begin, or are planned to.
+fn show_phases(metrics: Option<&Metrics>, starts: &[(Phase, u64)]) {
+    let (now, now_ns) = (SystemTime::now(), monotonic_ns());
+    let Some(metrics) = metrics else { return };
+    for &(phase, start_ns) in starts {
+        // All lie in the future: each is told ahead, so that every worker hears of it in time.
+        metrics.board.set_phase(phase, now + Duration::from_nanos(start_ns.saturating_sub(now_ns)));
+    }
 }
 
 fn measure(
@@ -165,12 +259,17 @@ fn measure(
     live: &Live,
     workers: &Workers,
     inbox: &Receiver<Message>,
+    metrics: Option<&Metrics>,
 ) -> Result<Outcome, RunError> {
     let mut window = window_from(plan, monotonic_ns() + START_NOTICE_NS);
     let started_at = SystemTime::now() + Duration::from_nanos(START_NOTICE_NS) + plan.warmup;
     let to_output = |source| output_error(&dir.path, source);
+    let phases =
+        [(Phase::Warmup, window.start_ns), (Phase::Measure, window.from_ns), (Phase::Drain, window.until_ns)];
+    show_phases(metrics, &phases);
+    let watch = metrics.map(|metrics| Watch::new(plan, Arc::clone(&metrics.board)));
     let mut collector =
-        Collector::create(plan, dir, started_at, workers.spares.clone(), workers.open.clone())
+        Collector::create(plan, dir, started_at, workers.spares.clone(), workers.open.clone(), watch)
             .map_err(to_output)?;
     let before = Reading::take();
     workers.command(Command::Begin(window));
@@ -191,6 +290,7 @@ fn measure(
                     ended = if is_by_hand { Ended::Interrupted } else { Ended::BacklogFull };
                     window.until_ns = window.until_ns.min(monotonic_ns() + END_NOTICE_NS);
                     workers.command(Command::EndEarly(window.until_ns));
+                    show_phases(metrics, &[(Phase::Drain, window.until_ns)]);
                 }
             }
         }
@@ -269,13 +369,17 @@ struct Workers {
 }
 
 impl Workers {
-    fn start(plan: &Plan, scripts: Vec<Script>, messages: &Sender<Message>) -> Result<Self, RunError> {
+    fn start(
+        plan: &Plan,
+        scripts: Vec<Script>,
+        open: Vec<Arc<AtomicU64>>,
+        messages: &Sender<Message>,
+    ) -> Result<Self, RunError> {
         if let Some(pin) = &plan.pin {
             // Also this thread: what it does must not fall on a CPU that was left to the target.
             cpu::pin(pin).map_err(|source| RunError::Host { what: "run on the CPUs of --pin", source })?;
         }
         let shared: Vec<Arc<Shared>> = scripts.into_iter().map(|script| shared(plan, script)).collect();
-        let open: Vec<Arc<AtomicU64>> = plan.populations.iter().map(|_| Arc::default()).collect();
         let mut workers =
             Self { threads: Vec::new(), commands: Vec::new(), spares: Vec::new(), wakes: Vec::new(), open };
         // All before the first thread: a thread with a descriptor table of its own sees only what was open by then.
@@ -302,7 +406,7 @@ impl Workers {
                 spares,
                 messages: messages.clone(),
             };
-            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            let thread = std::thread::Builder::new().name(format!("{WORKER_THREADS}{index}"));
             let thread = thread
                 .spawn(move || worker::run(worker_plan))
                 .map_err(|source| RunError::Host { what: "start a worker thread", source });

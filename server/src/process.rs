@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tidemark_host::{limits, proc};
 
-/// Reads the process's own figures. Figures that cannot be read are 0.
+/// Reads the process's own figures.
 #[derive(Debug)]
 pub struct Process {
     /// Threads that have a descriptor table of their own. The main thread's table is counted anyway.
@@ -12,23 +12,23 @@ pub struct Process {
     start_seconds: f64,
 }
 
-/// The figures at one moment.
+/// The figures at one moment. What cannot be read is `None`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProcessFigures {
     /// User and system CPU time since the start.
     pub cpu_seconds: f64,
     /// Open descriptors in all tables together; what a table was given as a copy at its start is counted in each.
-    pub open_fds: u64,
+    pub open_fds: Option<u64>,
     /// How many one table may hold.
     pub max_fds: u64,
     /// Address space.
-    pub virtual_bytes: u64,
+    pub virtual_bytes: Option<u64>,
     /// Memory in RAM.
-    pub resident_bytes: u64,
+    pub resident_bytes: Option<u64>,
     /// Seconds since the epoch.
     pub start_seconds: f64,
     /// Threads.
-    pub threads: u64,
+    pub threads: Option<u64>,
 }
 
 impl Process {
@@ -41,15 +41,15 @@ impl Process {
 
     /// The figures now.
     pub fn read(&self) -> ProcessFigures {
-        let memory = proc::status::read_self().unwrap_or_default();
+        let memory = proc::status::read_self().ok();
         let shared = open_fds("/proc/self/fd");
         let private = self.private_tables.iter().map(|tid| open_fds(&format!("/proc/self/task/{tid}/fd")));
         ProcessFigures {
             cpu_seconds: proc::cpu_time::self_ns() as f64 / 1e9,
-            open_fds: shared + private.sum::<u64>(),
+            open_fds: [shared].into_iter().chain(private).sum(),
             max_fds: limits::nofile().soft,
-            virtual_bytes: memory.virtual_bytes,
-            resident_bytes: memory.rss_bytes,
+            virtual_bytes: memory.map(|memory| memory.virtual_bytes),
+            resident_bytes: memory.map(|memory| memory.rss_bytes),
             start_seconds: self.start_seconds,
             threads: entries("/proc/self/task"),
         }
@@ -57,16 +57,16 @@ impl Process {
 }
 
 /// Open descriptors of the table behind a `/proc/*/fd` directory.
-fn open_fds(directory: &str) -> u64 {
+fn open_fds(directory: &str) -> Option<u64> {
     // Since Linux 6.2 the directory's size is the count. To list it would take one entry per connection.
     match std::fs::metadata(directory) {
-        Ok(metadata) if metadata.len() > 0 => metadata.len(),
+        Ok(metadata) if metadata.len() > 0 => Some(metadata.len()),
         _ => entries(directory),
     }
 }
 
-fn entries(directory: &str) -> u64 {
-    std::fs::read_dir(directory).map_or(0, |entries| entries.count() as u64)
+fn entries(directory: &str) -> Option<u64> {
+    Some(std::fs::read_dir(directory).ok()?.count() as u64)
 }
 
 #[cfg(test)]
@@ -76,16 +76,23 @@ mod tests {
     #[test]
     fn figures_are_of_this_process() {
         let figures = Process::new(Vec::new()).read();
-        assert!(figures.resident_bytes > 0 && figures.virtual_bytes >= figures.resident_bytes);
-        assert!(figures.open_fds >= 3, "{figures:?}");
-        assert!(figures.threads >= 1 && figures.max_fds > 0);
+        let (resident, all) = (figures.resident_bytes.unwrap(), figures.virtual_bytes.unwrap());
+        assert!(resident > 0 && all >= resident);
+        assert!(figures.open_fds.unwrap() >= 3, "{figures:?}");
+        assert!(figures.threads.unwrap() >= 1 && figures.max_fds > 0);
         assert!(figures.start_seconds > 1.6e9);
+    }
+
+    #[test]
+    fn a_table_that_is_gone_leaves_no_sum() {
+        // No thread has id 0.
+        assert_eq!(Process::new(vec![0]).read().open_fds, None);
     }
 
     #[test]
     fn a_private_table_is_counted_too() {
         let own = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
-        let counted = Process::new(vec![own]).read().open_fds;
+        let counted = Process::new(vec![own]).read().open_fds.unwrap();
         assert!(counted >= 6, "the main thread's table twice, each with at least three: {counted}");
     }
 }

@@ -8,6 +8,7 @@
 mod faults;
 mod files;
 mod loops;
+mod metrics;
 mod processes;
 mod results;
 mod shown;

@@ -162,14 +162,14 @@ impl Loadgen {
 }
 
 impl Running {
-    /// Waits until it has said a line with `text` in it.
-    pub(crate) fn await_line(&mut self, text: &str) {
+    /// Waits until it has said a line with `text` in it, and returns that.
+    pub(crate) fn await_line(&mut self, text: &str) -> &str {
         loop {
             let start = self.stderr_so_far.len();
             let length = self.stderr.read_line(&mut self.stderr_so_far).unwrap();
             assert!(length > 0, "it ended before it said {text:?}: {}", self.stderr_so_far);
             if self.stderr_so_far[start..].contains(text) {
-                return;
+                return &self.stderr_so_far[start..];
             }
         }
     }

@@ -39,6 +39,8 @@ fn values_that_make_no_sense_are_told_with_what_would() {
     assert_told("run 127.0.0.1:1 --json report.json", &["--json"]);
     assert_told("run 127.0.0.1:1 --pin 99999", &["--pin"]);
     assert_told("run 127.0.0.1:1 --source nowhere", &["--source"]);
+    assert_told("run 127.0.0.1:1 --metrics 9465", &["--metrics", "127.0.0.1:9465"]);
+    assert_told("run 127.0.0.1:1 --metrics-linger 1s", &["--metrics <ADDR:PORT>"]);
 }
 
 #[test]

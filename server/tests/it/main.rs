@@ -1,7 +1,7 @@
 //! The server over real sockets.
 //!
 //! `echo`, `http`, `limits` and `stop` are the contract of the engines: each test runs once per engine, on a server in
-//! this process. `cli` and `process` run the real binary.
+//! this process. `metrics` is about the admin plane, which they share. `cli` and `process` run the real binary.
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
@@ -25,5 +25,6 @@ mod client;
 mod echo;
 mod http;
 mod limits;
+mod metrics;
 mod process;
 mod stop;

@@ -1,0 +1,58 @@
+//! What a scraper sees of a run: the table of names, the board that the collector writes once a second, and the endpoint
+//! that shows it.
+//!
+//! The workers know nothing of it. What they hand over once a second goes into the interval log and the report, and from
+//! there onto the board.
+
+mod board;
+mod buckets;
+mod endpoint;
+mod export;
+mod families;
+mod phases;
+mod process;
+mod so_far;
+mod table;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use self::board::Board;
+use self::endpoint::Endpoint;
+pub use self::endpoint::Listening;
+pub use self::phases::Phase;
+pub use self::so_far::Watch;
+pub use self::table::{FAMILIES, Family, Kind};
+use crate::plan::Plan;
+
+/// The figures of one run, served until this is dropped.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Where the figures are put.
+    pub board: Arc<Board>,
+    endpoint: Endpoint,
+}
+
+impl Metrics {
+    /// Serves the figures of a run whose ramp begins now. `open` has the open connections of each population.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        plan: &Plan,
+        run_id: &str,
+        open: Vec<Arc<AtomicU64>>,
+        listening: Listening,
+    ) -> io::Result<Self> {
+        let board = Arc::new(Board::new(plan, run_id, open));
+        let endpoint = listening.serve(Arc::clone(&board), plan.pin.clone())?;
+        Ok(Self { board, endpoint })
+    }
+
+    /// Where they are served.
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+}

@@ -1,0 +1,276 @@
+//! A board's figures as metric families.
+
+use std::time::SystemTime;
+
+use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, Quantile, Summary};
+
+use super::board::Figures;
+use super::buckets::{Buckets, QUANTILES};
+use super::families::{filled, optional_of, sample};
+use super::phases::{Phase, Phases};
+use super::table::{self, Family};
+use crate::plan::PopulationPlan;
+use crate::record::Kind;
+use crate::verdict::Verdict;
+
+const NS_PER_S: f64 = 1e9;
+
+/// A run at one moment.
+pub(super) struct Snapshot<'a> {
+    pub(super) run: &'a str,
+    pub(super) now: SystemTime,
+    pub(super) phases: Phases,
+    pub(super) valid: bool,
+    pub(super) trusted: Option<f64>,
+    pub(super) populations: Vec<Population<'a>>,
+}
+
+/// A population at one moment.
+pub(super) struct Population<'a> {
+    pub(super) plan: &'a PopulationPlan,
+    pub(super) open: u64,
+    pub(super) figures: &'a Figures,
+}
+
+/// The value of the trusted percentile: 0 when not even the median is trusted, none in a closed loop.
+pub(super) fn trusted(is_open_loop: bool, verdict: &Verdict) -> Option<f64> {
+    is_open_loop.then(|| verdict.trusted_to.unwrap_or(0.0))
+}
+
+/// Every family of the run, also those without a series.
+pub(super) fn families(snapshot: &Snapshot<'_>) -> Vec<MetricFamily> {
+    let build = sample(&table::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+    let mut families = vec![filled(&table::BUILD_INFO, vec![build])];
+    families.extend(connections(snapshot));
+    families.extend(arrivals(snapshot));
+    for kind in Kind::ALL {
+        let (histogram, interval) = table::of_latency(kind);
+        families.push(latency(snapshot, histogram, kind));
+        families.push(last_interval(snapshot, interval, kind));
+    }
+    families.extend(state(snapshot));
+    families
+}
+
+/// A family with what `series` makes of each population.
+fn per_population<S: IntoIterator<Item = Metric>>(
+    snapshot: &Snapshot<'_>,
+    family: &Family,
+    series: impl Fn(&Population<'_>, [&str; 2]) -> S,
+) -> MetricFamily {
+    let all = snapshot.populations.iter();
+    filled(family, all.flat_map(|of| series(of, [&of.plan.name, snapshot.run])).collect())
+}
+
+fn connections(snapshot: &Snapshot<'_>) -> [MetricFamily; 2] {
+    let (open, target) = (&table::CONNECTIONS_OPEN, &table::CONNECTIONS_TARGET);
+    [
+        per_population(snapshot, open, |of, labels| [sample(open, &labels, of.open as f64)]),
+        per_population(snapshot, target, |of, labels| {
+            [sample(target, &labels, f64::from(of.plan.connections))]
+        }),
+    ]
+}
+
+fn arrivals(snapshot: &Snapshot<'_>) -> [MetricFamily; 3] {
+    let (arrivals, target, errors) = (&table::ARRIVALS, &table::ARRIVALS_TARGET, &table::ERRORS);
+    [
+        per_population(snapshot, arrivals, |of, [population, run]| {
+            let account = &of.figures.account;
+            [
+                ("scheduled", account.scheduled),
+                ("completed", account.completed),
+                ("errored", account.errored),
+                ("timed_out", account.timed_out),
+                ("in_flight_at_end", account.in_flight_at_end),
+                ("never_sent", account.never_sent),
+            ]
+            .map(|(outcome, count)| sample(arrivals, &[population, run, outcome], count as f64))
+        }),
+        per_population(snapshot, target, |of, labels| {
+            of.plan.arrivals.rate().map(|rate| sample(target, &labels, rate))
+        }),
+        per_population(snapshot, errors, |of, [population, run]| {
+            let counts = of.figures.errors.iter();
+            let series = counts
+                .map(|(kind, &count)| sample(errors, &[population, run, &kind.to_string()], count as f64));
+            series.collect::<Vec<_>>()
+        }),
+    ]
+}
+
+fn latency(snapshot: &Snapshot<'_>, family: &Family, kind: Kind) -> MetricFamily {
+    per_population(snapshot, family, |of, labels| {
+        let mut metric = sample(family, &labels, 0.0);
+        metric.set_histogram(histogram(&of.figures.latencies[kind as usize]));
+        [metric]
+    })
+}
+
+fn histogram(buckets: &Buckets) -> Histogram {
+    let counts = buckets.cumulative().map(|(bound_ns, count)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound_ns as f64 / NS_PER_S);
+        bucket.set_cumulative_count(count);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(counts.collect());
+    histogram.set_sample_count(buckets.count());
+    histogram.set_sample_sum(buckets.sum_ns() / NS_PER_S);
+    histogram
+}
+
+/// A summary, because promtool knows the label `quantile` of nothing else. As the conventions have it, its quantiles are of the
+/// newest values, here those of one interval, and its count and sum of all. A quantile of no values is absent.
+fn last_interval(snapshot: &Snapshot<'_>, family: &Family, kind: Kind) -> MetricFamily {
+    per_population(snapshot, family, |of, labels| {
+        let values_ns = of.figures.interval[kind as usize].into_iter().flatten();
+        let quantiles = values_ns.zip(QUANTILES).map(|(value_ns, label)| {
+            let mut quantile = Quantile::default();
+            quantile.set_quantile(label);
+            quantile.set_value(value_ns as f64 / NS_PER_S);
+            quantile
+        });
+        let all = &of.figures.latencies[kind as usize];
+        let mut summary = Summary::default();
+        summary.set_quantile(quantiles.collect());
+        summary.set_sample_count(all.count());
+        summary.set_sample_sum(all.sum_ns() / NS_PER_S);
+        let mut metric = sample(family, &labels, 0.0);
+        metric.set_summary(summary);
+        [metric]
+    })
+}
+
+fn state(snapshot: &Snapshot<'_>) -> [MetricFamily; 4] {
+    let Snapshot { run, now, phases, .. } = snapshot;
+    let current = phases.current(*now);
+    let flag = |is_so: bool| f64::from(u8::from(is_so));
+    let phase = Phase::ALL.map(|phase| sample(&table::PHASE, &[run, phase.name()], flag(phase == current)));
+    let starts = Phase::ALL.into_iter().filter_map(|phase| {
+        let start = phases.started(phase, *now)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(sample(&table::PHASE_START, &[run, phase.name()], start.as_secs_f64()))
+    });
+    [
+        optional_of(&table::VALID, &[run], Some(flag(snapshot.valid))),
+        optional_of(&table::TRUSTED, &[run], snapshot.trusted),
+        filled(&table::PHASE, phase.into()),
+        filled(&table::PHASE_START, starts.collect()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::TextEncoder;
+    use prometheus::core::Desc;
+    use prometheus::proto::LabelPair;
+
+    use super::super::buckets::quantiles;
+    use super::super::process::Process;
+    use super::super::table::FAMILIES;
+    use super::*;
+    use crate::errors::ErrorKind;
+    use crate::record::Recording;
+    use crate::schedule::Arrivals;
+
+    fn plan(arrivals: Arrivals) -> PopulationPlan {
+        PopulationPlan { name: "main".to_owned(), connections: 7, arrivals, payload_bytes: 64 }
+    }
+
+    fn figures() -> Figures {
+        let mut recording = Recording::new();
+        for kind in Kind::ALL {
+            recording.record(kind, 2_000_000);
+        }
+        recording.account.scheduled = 3;
+        recording.account.timed_out = 2;
+        recording.error(ErrorKind::Reset);
+        let mut figures = Figures {
+            interval: Kind::ALL.map(|kind| quantiles(recording.histogram(kind))),
+            ..Default::default()
+        };
+        figures.account.add(&recording.account);
+        figures.errors.clone_from(&recording.errors);
+        for kind in Kind::ALL {
+            figures.latencies[kind as usize].add(recording.histogram(kind));
+        }
+        figures
+    }
+
+    fn families_of(plan: &PopulationPlan, figures: &Figures, trusted: Option<f64>) -> Vec<MetricFamily> {
+        let now = SystemTime::now();
+        let mut families = families(&Snapshot {
+            run: "r1",
+            now,
+            phases: Phases::connecting(now),
+            valid: true,
+            trusted,
+            populations: vec![Population { plan, open: 5, figures }],
+        });
+        families.extend(Process::new(now, false).families());
+        families.retain(|family| !family.get_metric().is_empty());
+        families
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_exported_as_it_is_declared_and_nothing_else() {
+        let exported = families_of(&plan(Arrivals::Constant { rate: 9.0 }), &figures(), Some(99.0));
+        for row in FAMILIES {
+            let of_row: Vec<_> = exported.iter().filter(|family| family.name() == row.name).collect();
+            let [family] = of_row[..] else { panic!("{} is exported {} times", row.name, of_row.len()) };
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            assert_eq!((kind.as_str(), family.help()), (row.kind.name(), row.help), "{}", row.name);
+            for metric in family.get_metric() {
+                let labels: Vec<_> = metric.get_label().iter().map(LabelPair::name).collect();
+                assert_eq!(labels, row.labels, "{}", row.name);
+            }
+            let labels = row.labels.iter().map(|&label| label.to_owned()).collect();
+            Desc::new(row.name.to_owned(), row.help.to_owned(), labels, [].into()).expect("valid names");
+        }
+        assert_eq!(exported.len(), FAMILIES.len());
+    }
+
+    #[test]
+    fn the_figures_are_in_the_text() {
+        let exported = families_of(&plan(Arrivals::Constant { rate: 9.0 }), &figures(), Some(99.0));
+        let text = TextEncoder::new().encode_to_string(&exported).unwrap();
+        let of = "population=\"main\",run=\"r1\"";
+        for line in [
+            &format!("tidemark_loadgen_connections_open{{{of}}} 5"),
+            &format!("tidemark_loadgen_connections_target{{{of}}} 7"),
+            &format!("tidemark_loadgen_arrivals_total{{{of},outcome=\"scheduled\"}} 3"),
+            &format!("tidemark_loadgen_arrivals_total{{{of},outcome=\"timed_out\"}} 2"),
+            &format!("tidemark_loadgen_arrivals_target_per_second{{{of}}} 9"),
+            &format!("tidemark_loadgen_errors_total{{{of},kind=\"reset\"}} 1"),
+            &format!("tidemark_loadgen_lag_seconds_bucket{{{of},le=\"0.001966079\"}} 0"),
+            &format!("tidemark_loadgen_lag_seconds_bucket{{{of},le=\"0.002097151\"}} 1"),
+            &format!("tidemark_loadgen_lag_seconds_count{{{of}}} 1"),
+            "tidemark_loadgen_trusted_percentile{run=\"r1\"} 99",
+            "tidemark_loadgen_phase{run=\"r1\",phase=\"connect\"} 1",
+            "tidemark_loadgen_phase{run=\"r1\",phase=\"measure\"} 0",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} in:\n{text}");
+        }
+        for label in ["0.5", "0.9", "0.99", "0.999", "0.9999", "1"] {
+            let start =
+                format!("tidemark_loadgen_wait_interval_seconds{{{of},quantile=\"{label}\"}} 0.00200");
+            assert!(text.lines().any(|have| have.starts_with(&start)), "{start} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_there_is_not_is_absent() {
+        let exported = families_of(&plan(Arrivals::Closed), &Figures::default(), None);
+        let missing = FAMILIES.iter().map(|row| row.name);
+        let missing = missing.filter(|name| exported.iter().all(|family| family.name() != *name));
+        let expected = [
+            "tidemark_loadgen_arrivals_target_per_second",
+            "tidemark_loadgen_errors_total",
+            "tidemark_loadgen_trusted_percentile",
+        ];
+        assert_eq!(missing.collect::<Vec<_>>(), expected);
+        let text = TextEncoder::new().encode_to_string(&exported).unwrap();
+        assert!(text.contains("tidemark_loadgen_lag_interval_seconds_count") && !text.contains("quantile="));
+    }
+}
