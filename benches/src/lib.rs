@@ -14,6 +14,7 @@ pub mod cpu_time;
 pub mod echo;
 pub mod error;
 pub mod exit;
+pub mod gate;
 pub mod idle;
 pub mod interrupt;
 pub mod listening;

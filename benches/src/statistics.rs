@@ -1,6 +1,6 @@
 //! How figures are reduced. Pure.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Quantile `q` of 0 to 1 of the values, between neighbours in proportion; NaN when there are none.
 ///
@@ -58,7 +58,8 @@ pub fn geometric_mean(a: f64, b: f64) -> f64 {
 }
 
 /// Which of two candidates a slot is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// The one that is measured.
     Head,

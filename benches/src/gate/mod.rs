@@ -1,0 +1,6 @@
+//! The performance gate: is head slower than base?
+//!
+//! The data goes one way: two builds -> [`slot`]s in interleaved blocks -> paired statistics -> verdict -> exit code.
+
+pub mod metric;
+pub mod slot;
