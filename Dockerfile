@@ -22,11 +22,12 @@ ENV RUSTFLAGS="-C target-feature=+crt-static" \
 COPY Cargo.toml Cargo.lock ./
 COPY crates/wire/Cargo.toml crates/wire/
 COPY crates/host/Cargo.toml crates/host/
+COPY crates/program/Cargo.toml crates/program/
 COPY server/Cargo.toml server/
 COPY loadgen/Cargo.toml loadgen/
 COPY benches/Cargo.toml benches/
 RUN set -eu; \
-    for member in crates/wire crates/host server loadgen benches; do \
+    for member in crates/wire crates/host crates/program server loadgen benches; do \
         for file in src/lib.rs src/main.rs $(sed -n 's/^path = "\(.*\.rs\)"$/\1/p' "$member/Cargo.toml"); do \
             mkdir -p "$(dirname "$member/$file")"; \
             case "$file" in */lib.rs) : ;; *) echo 'fn main() {}' ;; esac >"$member/$file"; \
@@ -35,7 +36,7 @@ RUN set -eu; \
     target="$(rustc --print host-tuple)"; \
     cargo build --release --locked --target "$target" -p tidemark-server -p tidemark-loadgen; \
     cargo clean --release --locked --target "$target" \
-        -p tidemark-wire -p tidemark-host -p tidemark-server -p tidemark-loadgen
+        -p tidemark-wire -p tidemark-host -p tidemark-program -p tidemark-server -p tidemark-loadgen
 
 FROM dependencies AS build
 COPY crates crates

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidemark_loadgen::report::{Report, table};
+use tidemark_program::Exit;
 
 use crate::cli::ConnectionsArgs;
 use crate::error::MeasureError;
-use crate::exit::Exit;
 use crate::loadgen::{Arrivals, Load};
 use crate::results;
 use crate::scale::{Allowed, scale};

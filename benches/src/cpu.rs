@@ -12,13 +12,13 @@ use std::process::Command;
 use serde::Serialize;
 use tidemark_host::cpu as affinity;
 use tidemark_host::cpu::CpuSet;
+use tidemark_program::Exit;
 
 use crate::binaries::Program;
 use crate::cli::CpuArgs;
 use crate::closed_loop::ClosedLoop;
 use crate::cpu_time;
 use crate::error::MeasureError;
-use crate::exit::Exit;
 use crate::listening;
 use crate::results;
 use crate::scale::{Allowed, Apart};

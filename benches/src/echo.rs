@@ -1,8 +1,9 @@
 //! `echo`: the server under Poisson load, in the load generator's own words.
 
+use tidemark_program::Exit;
+
 use crate::cli::EchoArgs;
 use crate::error::MeasureError;
-use crate::exit::Exit;
 use crate::loadgen::{Arrivals, Load};
 use crate::scale::{Allowed, scale};
 use crate::server::{Options, Server};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::exit::Exit;
+use tidemark_program::Exit;
 
 /// Why a measurement gave no figures.
 #[derive(Debug, thiserror::Error)]

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
+use tidemark_program::Exit;
 
 use crate::error::MeasureError;
-use crate::exit::Exit;
 use crate::process::{Ready, wait_for};
 
 /// Readable from the first signal on. The byte is never taken, so that every later wait sees it, too.

@@ -13,7 +13,6 @@ pub mod cpu;
 pub mod cpu_time;
 pub mod echo;
 pub mod error;
-pub mod exit;
 pub mod gate;
 pub mod idle;
 pub mod interrupt;

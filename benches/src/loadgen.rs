@@ -8,10 +8,10 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tidemark_loadgen::report::Report;
+use tidemark_program::Exit;
 
 use crate::binaries::Program;
 use crate::error::MeasureError;
-use crate::exit::Exit;
 use crate::process::Process;
 use crate::session::Session;
 

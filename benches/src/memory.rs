@@ -5,10 +5,10 @@
 
 use serde::Serialize;
 use tidemark_host::proc::smaps_rollup::{self, ExactMemory};
+use tidemark_program::Exit;
 
 use crate::cli::MemoryArgs;
 use crate::error::MeasureError;
-use crate::exit::Exit;
 use crate::idle::Idle;
 use crate::results;
 use crate::scale::{Allowed, points};

@@ -12,12 +12,12 @@ use std::time::Instant;
 use serde::Serialize;
 use tidemark_host::cpu::{self, CpuSet};
 use tidemark_loadgen::report::{Latency, Report};
+use tidemark_program::Exit;
 
 use crate::binaries::Program;
 use crate::cli::StallArgs;
 use crate::cpu_time;
 use crate::error::MeasureError;
-use crate::exit::Exit;
 use crate::listening::{self, Started};
 use crate::loadgen::{Arrivals, Load};
 use crate::results;

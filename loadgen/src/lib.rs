@@ -12,7 +12,6 @@ pub mod collect;
 pub mod dispatch;
 pub mod doctor;
 pub mod errors;
-pub mod exit;
 pub mod interrupt;
 pub mod live;
 pub mod metrics;

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidemark_loadgen::capacity::Machine;
 use tidemark_loadgen::cli::{Cli, Command, RunArgs};
-use tidemark_loadgen::exit::Exit;
 use tidemark_loadgen::live::Live;
 use tidemark_loadgen::plan::{Plan, PlanError};
 use tidemark_loadgen::report::{Report, table};
 use tidemark_loadgen::run::RunError;
 use tidemark_loadgen::{doctor, run};
+use tidemark_program::Exit;
 
 fn main() -> ExitCode {
     let exit = match Cli::parse().command {

@@ -6,11 +6,9 @@
 
 mod board;
 mod buckets;
-mod endpoint;
 mod export;
-mod families;
+mod listening;
 mod phases;
-mod process;
 mod so_far;
 mod table;
 
@@ -19,13 +17,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use tidemark_program::metrics::endpoint::Endpoint;
+use tidemark_program::metrics::{Table, process};
+
 use self::board::Board;
-use self::endpoint::Endpoint;
-pub use self::endpoint::Listening;
+pub use self::listening::Listening;
 pub use self::phases::Phase;
 pub use self::so_far::Watch;
-pub use self::table::{FAMILIES, Family, Kind};
 use crate::plan::Plan;
+
+/// What a load generator exports: its own, and what every process has.
+pub const TABLES: [Table; 2] = [table::TABLE, process::TABLE];
 
 /// The figures of one run, served until this is dropped.
 #[derive(Debug)]
@@ -53,6 +55,6 @@ impl Metrics {
 
     /// Where they are served.
     pub fn address(&self) -> SocketAddr {
-        self.endpoint.address
+        self.endpoint.address()
     }
 }

@@ -1,4 +1,4 @@
-//! What each subcommand does, and the exit codes.
+//! What each subcommand does, and how it ends.
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tidemark_host::{doctor, limits};
+use tidemark_program::Exit;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -14,25 +15,6 @@ use crate::cli::{Cli, Command, LogFormat};
 use crate::config::{Config, DEFAULT_BACKLOG, FdTables};
 use crate::healthcheck;
 use crate::server::{Outcome, Server, StartError, Stopper};
-
-/// How a command ended. The codes are the same in all of Tidemark's programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Exit {
-    /// All went well.
-    Good = 0,
-    /// It ran, and connections were cut off.
-    JudgedBad = 1,
-    /// The command line or configuration makes no sense.
-    Usage = 2,
-    /// It could not run: a port is in use, the host does not allow it, nobody answers.
-    CouldNotRun = 4,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
-    }
-}
 
 /// Runs what the command line asks for.
 pub fn run(cli: Cli) -> ExitCode {

@@ -20,7 +20,6 @@ pub mod healthcheck;
 pub mod http;
 pub mod listen;
 pub mod metrics;
-pub mod process;
 mod server;
 
 pub use config::Config;

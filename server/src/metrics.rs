@@ -8,11 +8,14 @@
 //! does not depend on how many there are.
 
 mod collector;
-mod families;
 mod host;
 mod shard;
 mod table;
 
-pub use collector::ServerCollector;
-pub use shard::{CloseReason, Count, Shard, TurnHistogram};
-pub use table::{FAMILIES, Family, Kind};
+use tidemark_program::metrics::{Table, process};
+
+pub use self::collector::ServerCollector;
+pub use self::shard::{CloseReason, Count, Shard, TurnHistogram};
+
+/// What a server exports: its own, and what every process has.
+pub const TABLES: [Table; 2] = [table::TABLE, process::TABLE];

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use tidemark_host::wake::Wake;
 use tidemark_host::{cpu, fdtable, limits};
+use tidemark_program::metrics::endpoint::Endpoint;
+use tidemark_program::metrics::process::{self, Process};
 use tracing::{error, info, warn};
 
-use crate::admin::Admin;
+use crate::admin;
 use crate::admission::Admission;
 use crate::capacity::{self, Allowed, CapacityError, Plan, Wanted};
 use crate::config::{Config, ConfigError, FdTables, Pin, Workers};
@@ -20,10 +22,11 @@ use crate::control::Control;
 use crate::engine::{Ended, Engine, EngineError, Worker};
 use crate::listen::{self, BindError, Listen, Proto};
 use crate::metrics::{ServerCollector, Shard};
-use crate::process::Process;
 
 /// After an abort, how long workers may take to notice. One that is stuck must not keep the process from ending.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How the names of the workers' threads begin.
+const WORKER_THREADS: &str = "worker-";
 
 /// Why a server could not start. When this is returned, nothing of it runs any more.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +68,7 @@ fn io_error(call: &'static str) -> impl FnOnce(io::Error) -> StartError {
 /// What threads tell the one that waits for them.
 enum Report {
     /// A worker's listeners accept.
-    Bound { index: usize, addrs: Vec<SocketAddr>, tid: u32 },
+    Bound { index: usize, addrs: Vec<SocketAddr> },
     /// A worker has ended.
     Ended { index: usize, result: Result<Ended, WorkerFailure> },
     /// Somebody wants everything to end at once.
@@ -123,15 +126,15 @@ impl Server {
             "starting"
         );
         let mut running = Running::new(config, plan)?;
-        let mut tids = vec![running.start_worker(listens.clone())?];
+        running.start_worker(listens.clone())?;
         // The ports that the first worker got are those that the others share.
         let resolved: Vec<Listen> =
             listens.iter().zip(&running.addrs).map(|(listen, &addr)| Listen { addr, ..*listen }).collect();
         for _ in 1..plan.workers {
-            tids.push(running.start_worker(resolved.clone())?);
+            running.start_worker(resolved.clone())?;
         }
         running.listens = resolved;
-        running.start_admin(if plan.private_tables { tids } else { Vec::new() })?;
+        running.start_admin()?;
         for listen in &running.listens {
             info!(proto = listen.proto.name(), addr = %listen.addr, "listening");
         }
@@ -201,7 +204,7 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     /// Workers that have not reported their end.
     alive: usize,
-    admin: Option<Admin>,
+    admin: Option<Endpoint>,
     listens: Vec<Listen>,
     /// What the first worker's listeners got.
     addrs: Vec<SocketAddr>,
@@ -229,8 +232,8 @@ impl Running {
         })
     }
 
-    /// Starts the next worker and waits until its listeners accept. Gives the id of its thread.
-    fn start_worker(&mut self, listens: Vec<Listen>) -> Result<u32, StartError> {
+    /// Starts the next worker and waits until its listeners accept.
+    fn start_worker(&mut self, listens: Vec<Listen>) -> Result<(), StartError> {
         let index = self.workers.len();
         let bound = self.sender.clone();
         let worker = Worker {
@@ -243,9 +246,8 @@ impl Running {
             control: Arc::clone(&self.control),
             wake: self.wakes[index].clone(),
             on_bound: Box::new(move |addrs| {
-                let tid = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
                 // Nobody listens any more when this fails, and then the wake says so, too.
-                let _ = bound.send(Report::Bound { index, addrs, tid });
+                let _ = bound.send(Report::Bound { index, addrs });
             }),
         };
         let place = Place {
@@ -255,7 +257,7 @@ impl Running {
         };
         let reports = self.sender.clone();
         let thread = std::thread::Builder::new()
-            .name(format!("worker-{index}"))
+            .name(format!("{WORKER_THREADS}{index}"))
             .spawn(move || {
                 let result = place.run(worker);
                 let _ = reports.send(Report::Ended { index, result });
@@ -266,13 +268,13 @@ impl Running {
         self.wait_bound()
     }
 
-    fn wait_bound(&mut self) -> Result<u32, StartError> {
+    fn wait_bound(&mut self) -> Result<(), StartError> {
         match self.reports.recv() {
-            Ok(Report::Bound { index, addrs, tid }) => {
+            Ok(Report::Bound { index, addrs }) => {
                 if index == 0 {
                     self.addrs = addrs;
                 }
-                Ok(tid)
+                Ok(())
             }
             Ok(Report::Ended { index, result }) => {
                 self.alive -= 1;
@@ -289,15 +291,19 @@ impl Running {
         }
     }
 
-    fn start_admin(&mut self, private_tables: Vec<u32>) -> Result<(), StartError> {
-        let process = Process::new(private_tables);
+    fn start_admin(&mut self) -> Result<(), StartError> {
+        let fd_tables = if self.plan.private_tables {
+            process::FdTables::PrivateTo(WORKER_THREADS)
+        } else {
+            process::FdTables::Shared
+        };
         let collector = ServerCollector::new(
             self.shards.clone(),
             Arc::clone(&self.control),
             self.config.engine.name(),
-            process,
+            Process::new(fd_tables),
         )?;
-        self.admin = Some(Admin::start(self.config.admin, collector, Arc::clone(&self.control))?);
+        self.admin = Some(admin::start(self.config.admin, collector, Arc::clone(&self.control))?);
         Ok(())
     }
 
@@ -318,7 +324,7 @@ impl Running {
     /// Where metrics, health and readiness are served, port as bound.
     #[expect(clippy::missing_panics_doc, reason = "a server that was given out has its admin plane")]
     pub fn admin_addr(&self) -> SocketAddr {
-        self.admin.as_ref().expect("started before this server is given out").addr()
+        self.admin.as_ref().expect("started before this server is given out").address()
     }
 
     /// Connections that are open now.

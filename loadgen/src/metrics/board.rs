@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use prometheus::proto::MetricFamily;
+use tidemark_program::metrics::process::{FdTables, Process};
 
 use super::buckets::{Buckets, Quantiles, quantiles};
 use super::export::{self, Population, Snapshot};
 use super::phases::{Phase, Phases};
-use super::process::Process;
 use crate::errors::ErrorKind;
 use crate::plan::{Plan, PopulationPlan};
 use crate::record::{Account, Kind, Recording};
+use crate::run::WORKER_THREADS;
 use crate::verdict::Verdict;
 
 /// The figures of one run.
@@ -60,6 +61,8 @@ impl Board {
     /// A run whose ramp begins now.
     pub(super) fn new(plan: &Plan, run_id: &str, open: Vec<Arc<AtomicU64>>) -> Self {
         let now = SystemTime::now();
+        let fd_tables =
+            if plan.private_fd_tables { FdTables::PrivateTo(WORKER_THREADS) } else { FdTables::Shared };
         let state = State {
             phases: Phases::connecting(now),
             valid: true,
@@ -70,7 +73,7 @@ impl Board {
             run: run_id.to_owned(),
             plans: plan.populations.clone(),
             open,
-            process: Process::new(now, plan.private_fd_tables),
+            process: Process::new(fd_tables),
             state: Mutex::new(state),
         }
     }
@@ -135,8 +138,6 @@ impl Board {
         };
         let mut families = export::families(&snapshot);
         families.extend(self.process.families());
-        // The format knows no family without series.
-        families.retain(|family| !family.get_metric().is_empty());
         families
     }
 }

@@ -3,12 +3,12 @@
 use std::time::SystemTime;
 
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, Quantile, Summary};
+use tidemark_program::metrics::Family;
 
 use super::board::Figures;
 use super::buckets::{Buckets, QUANTILES};
-use super::families::{filled, optional_of, sample};
 use super::phases::{Phase, Phases};
-use super::table::{self, Family};
+use super::table;
 use crate::plan::PopulationPlan;
 use crate::record::Kind;
 use crate::verdict::Verdict;
@@ -39,8 +39,8 @@ pub(super) fn trusted(is_open_loop: bool, verdict: &Verdict) -> Option<f64> {
 
 /// Every family of the run, also those without a series.
 pub(super) fn families(snapshot: &Snapshot<'_>) -> Vec<MetricFamily> {
-    let build = sample(&table::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
-    let mut families = vec![filled(&table::BUILD_INFO, vec![build])];
+    let build = table::BUILD_INFO.sample(&[env!("CARGO_PKG_VERSION")], 1.0);
+    let mut families = vec![table::BUILD_INFO.filled(vec![build])];
     families.extend(connections(snapshot));
     families.extend(arrivals(snapshot));
     for kind in Kind::ALL {
@@ -59,15 +59,15 @@ fn per_population<S: IntoIterator<Item = Metric>>(
     series: impl Fn(&Population<'_>, [&str; 2]) -> S,
 ) -> MetricFamily {
     let all = snapshot.populations.iter();
-    filled(family, all.flat_map(|of| series(of, [&of.plan.name, snapshot.run])).collect())
+    family.filled(all.flat_map(|of| series(of, [&of.plan.name, snapshot.run])).collect())
 }
 
 fn connections(snapshot: &Snapshot<'_>) -> [MetricFamily; 2] {
     let (open, target) = (&table::CONNECTIONS_OPEN, &table::CONNECTIONS_TARGET);
     [
-        per_population(snapshot, open, |of, labels| [sample(open, &labels, of.open as f64)]),
+        per_population(snapshot, open, |of, labels| [open.sample(&labels, of.open as f64)]),
         per_population(snapshot, target, |of, labels| {
-            [sample(target, &labels, f64::from(of.plan.connections))]
+            [target.sample(&labels, f64::from(of.plan.connections))]
         }),
     ]
 }
@@ -85,15 +85,15 @@ fn arrivals(snapshot: &Snapshot<'_>) -> [MetricFamily; 3] {
                 ("in_flight_at_end", account.in_flight_at_end),
                 ("never_sent", account.never_sent),
             ]
-            .map(|(outcome, count)| sample(arrivals, &[population, run, outcome], count as f64))
+            .map(|(outcome, count)| arrivals.sample(&[population, run, outcome], count as f64))
         }),
         per_population(snapshot, target, |of, labels| {
-            of.plan.arrivals.rate().map(|rate| sample(target, &labels, rate))
+            of.plan.arrivals.rate().map(|rate| target.sample(&labels, rate))
         }),
         per_population(snapshot, errors, |of, [population, run]| {
             let counts = of.figures.errors.iter();
             let series = counts
-                .map(|(kind, &count)| sample(errors, &[population, run, &kind.to_string()], count as f64));
+                .map(|(kind, &count)| errors.sample(&[population, run, &kind.to_string()], count as f64));
             series.collect::<Vec<_>>()
         }),
     ]
@@ -101,7 +101,7 @@ fn arrivals(snapshot: &Snapshot<'_>) -> [MetricFamily; 3] {
 
 fn latency(snapshot: &Snapshot<'_>, family: &Family, kind: Kind) -> MetricFamily {
     per_population(snapshot, family, |of, labels| {
-        let mut metric = sample(family, &labels, 0.0);
+        let mut metric = family.series(&labels);
         metric.set_histogram(histogram(&of.figures.latencies[kind as usize]));
         [metric]
     })
@@ -137,7 +137,7 @@ fn last_interval(snapshot: &Snapshot<'_>, family: &Family, kind: Kind) -> Metric
         summary.set_quantile(quantiles.collect());
         summary.set_sample_count(all.count());
         summary.set_sample_sum(all.sum_ns() / NS_PER_S);
-        let mut metric = sample(family, &labels, 0.0);
+        let mut metric = family.series(&labels);
         metric.set_summary(summary);
         [metric]
     })
@@ -147,28 +147,27 @@ fn state(snapshot: &Snapshot<'_>) -> [MetricFamily; 4] {
     let Snapshot { run, now, phases, .. } = snapshot;
     let current = phases.current(*now);
     let flag = |is_so: bool| f64::from(u8::from(is_so));
-    let phase = Phase::ALL.map(|phase| sample(&table::PHASE, &[run, phase.name()], flag(phase == current)));
+    let phase = Phase::ALL.map(|phase| table::PHASE.sample(&[run, phase.name()], flag(phase == current)));
     let starts = Phase::ALL.into_iter().filter_map(|phase| {
         let start = phases.started(phase, *now)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        Some(sample(&table::PHASE_START, &[run, phase.name()], start.as_secs_f64()))
+        Some(table::PHASE_START.sample(&[run, phase.name()], start.as_secs_f64()))
     });
+    let valid = table::VALID.sample(&[run], flag(snapshot.valid));
+    let trusted = snapshot.trusted.into_iter().map(|percentile| table::TRUSTED.sample(&[run], percentile));
     [
-        optional_of(&table::VALID, &[run], Some(flag(snapshot.valid))),
-        optional_of(&table::TRUSTED, &[run], snapshot.trusted),
-        filled(&table::PHASE, phase.into()),
-        filled(&table::PHASE_START, starts.collect()),
+        table::VALID.filled(vec![valid]),
+        table::TRUSTED.filled(trusted.collect()),
+        table::PHASE.filled(phase.into()),
+        table::PHASE_START.filled(starts.collect()),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use prometheus::TextEncoder;
-    use prometheus::core::Desc;
-    use prometheus::proto::LabelPair;
+    use tidemark_program::metrics::checks;
 
     use super::super::buckets::quantiles;
-    use super::super::process::Process;
-    use super::super::table::FAMILIES;
     use super::*;
     use crate::errors::ErrorKind;
     use crate::record::Recording;
@@ -208,7 +207,6 @@ mod tests {
             trusted,
             populations: vec![Population { plan, open: 5, figures }],
         });
-        families.extend(Process::new(now, false).families());
         families.retain(|family| !family.get_metric().is_empty());
         families
     }
@@ -216,19 +214,7 @@ mod tests {
     #[test]
     fn every_row_of_the_table_is_exported_as_it_is_declared_and_nothing_else() {
         let exported = families_of(&plan(Arrivals::Constant { rate: 9.0 }), &figures(), Some(99.0));
-        for row in FAMILIES {
-            let of_row: Vec<_> = exported.iter().filter(|family| family.name() == row.name).collect();
-            let [family] = of_row[..] else { panic!("{} is exported {} times", row.name, of_row.len()) };
-            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
-            assert_eq!((kind.as_str(), family.help()), (row.kind.name(), row.help), "{}", row.name);
-            for metric in family.get_metric() {
-                let labels: Vec<_> = metric.get_label().iter().map(LabelPair::name).collect();
-                assert_eq!(labels, row.labels, "{}", row.name);
-            }
-            let labels = row.labels.iter().map(|&label| label.to_owned()).collect();
-            Desc::new(row.name.to_owned(), row.help.to_owned(), labels, [].into()).expect("valid names");
-        }
-        assert_eq!(exported.len(), FAMILIES.len());
+        assert_eq!(checks::exported(&[table::TABLE], &exported), Vec::<String>::new());
     }
 
     #[test]
@@ -262,7 +248,7 @@ mod tests {
     #[test]
     fn what_there_is_not_is_absent() {
         let exported = families_of(&plan(Arrivals::Closed), &Figures::default(), None);
-        let missing = FAMILIES.iter().map(|row| row.name);
+        let missing = table::TABLE.rows.iter().map(|row| row.name);
         let missing = missing.filter(|name| exported.iter().all(|family| family.name() != *name));
         let expected = [
             "tidemark_loadgen_arrivals_target_per_second",

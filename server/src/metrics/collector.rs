@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
+use tidemark_program::metrics::Family;
+use tidemark_program::metrics::process::Process;
 
-use super::CloseReason;
-use super::families::{filled, optional, sample, single};
 use super::host::{self, HostFigures};
 use super::shard::{Count, STATUSES, Shard, TURN_BOUNDS_NS};
-use super::table::{self, FAMILIES, Family};
+use super::{CloseReason, TABLES, table};
 use crate::admission::RejectReason;
 use crate::control::Control;
 use crate::listen::PauseReason;
-use crate::process::Process;
 
 /// Reads the shards of all workers, and what the operating system knows of the process, at every scrape.
 #[derive(Debug)]
@@ -40,7 +39,8 @@ impl ServerCollector {
             let labels = family.labels.iter().map(|&label| label.to_owned()).collect();
             Desc::new(family.name.to_owned(), family.help.to_owned(), labels, [].into())
         };
-        let descs = FAMILIES.iter().map(desc).collect::<prometheus::Result<_>>()?;
+        let descs =
+            TABLES.iter().flat_map(|table| table.rows).map(desc).collect::<prometheus::Result<_>>()?;
         Ok(ServerCollector { shards, control, engine, process, descs })
     }
 
@@ -58,9 +58,9 @@ impl ServerCollector {
     ) -> proto::MetricFamily {
         let series = labels.enumerate().map(|(index, label)| {
             let value = self.sum(|shard| count(shard, index));
-            sample(family, &[label], value as f64)
+            family.sample(&[label], value as f64)
         });
-        filled(family, series.collect())
+        family.filled(series.collect())
     }
 
     fn connections(&self) -> Vec<proto::MetricFamily> {
@@ -71,8 +71,8 @@ impl ServerCollector {
         let statuses: Vec<String> = STATUSES.iter().map(u16::to_string).collect();
         let statuses = statuses.iter().map(String::as_str).chain(["other"]);
         vec![
-            single(&table::OPEN, accepted.saturating_sub(closed) as f64),
-            single(&table::ACCEPTED, accepted as f64),
+            table::OPEN.single(accepted.saturating_sub(closed) as f64),
+            table::ACCEPTED.single(accepted as f64),
             self.by_label(
                 &table::CLOSED,
                 CloseReason::ALL.iter().map(|reason| reason.label()),
@@ -88,8 +88,8 @@ impl ServerCollector {
                 PauseReason::ALL.iter().map(|reason| reason.label()),
                 |shard, i| &shard.pauses[i],
             ),
-            single(&table::RECEIVED, self.sum(|shard| &shard.received_bytes) as f64),
-            single(&table::SENT, self.sum(|shard| &shard.sent_bytes) as f64),
+            table::RECEIVED.single(self.sum(|shard| &shard.received_bytes) as f64),
+            table::SENT.single(self.sum(|shard| &shard.sent_bytes) as f64),
             self.by_label(&table::HTTP_REQUESTS, statuses, |shard, i| &shard.http[i]),
         ]
     }
@@ -109,29 +109,16 @@ impl ServerCollector {
         histogram.set_bucket(buckets);
         histogram.set_sample_count(cumulative);
         histogram.set_sample_sum(self.sum(|shard| &shard.turn.sum_ns) as f64 / 1e9);
-        let mut metric = proto::Metric::default();
+        let mut metric = table::TURN.series(&[]);
         metric.set_histogram(histogram);
-        filled(&table::TURN, vec![metric])
-    }
-
-    fn process_state(&self) -> Vec<proto::MetricFamily> {
-        let now = self.process.read();
-        vec![
-            single(&table::CPU, now.cpu_seconds),
-            optional(&table::OPEN_FDS, now.open_fds.map(|count| count as f64)),
-            single(&table::MAX_FDS, now.max_fds as f64),
-            optional(&table::VIRTUAL, now.virtual_bytes.map(|bytes| bytes as f64)),
-            optional(&table::RESIDENT, now.resident_bytes.map(|bytes| bytes as f64)),
-            single(&table::START_TIME, now.start_seconds),
-            optional(&table::THREADS, now.threads.map(|count| count as f64)),
-        ]
+        table::TURN.filled(vec![metric])
     }
 
     fn state(&self) -> Vec<proto::MetricFamily> {
-        let build = sample(&table::BUILD_INFO, &[env!("CARGO_PKG_VERSION"), self.engine], 1.0);
+        let build = table::BUILD_INFO.sample(&[env!("CARGO_PKG_VERSION"), self.engine], 1.0);
         vec![
-            single(&table::READY, f64::from(u8::from(self.control.is_ready()))),
-            filled(&table::BUILD_INFO, vec![build]),
+            table::READY.single(f64::from(u8::from(self.control.is_ready()))),
+            table::BUILD_INFO.filled(vec![build]),
         ]
     }
 }
@@ -145,7 +132,7 @@ impl Collector for ServerCollector {
         let mut families = self.connections();
         families.push(self.turns());
         families.extend(self.state());
-        families.extend(self.process_state());
+        families.extend(self.process.families());
         families.extend(host::families(&HostFigures::read()));
         families
     }
@@ -155,11 +142,14 @@ impl Collector for ServerCollector {
 mod tests {
     use std::time::Duration;
 
+    use tidemark_program::metrics::checks;
+    use tidemark_program::metrics::process::FdTables;
+
     use super::*;
 
     fn collector(shards: Vec<Arc<Shard>>) -> ServerCollector {
         let control = Arc::new(Control::new(Vec::new(), Duration::ZERO));
-        ServerCollector::new(shards, control, "epoll", Process::new(Vec::new())).unwrap()
+        ServerCollector::new(shards, control, "epoll", Process::new(FdTables::Shared)).unwrap()
     }
 
     fn scrape(collector: ServerCollector) -> String {
@@ -175,22 +165,7 @@ mod tests {
         exported
             .retain(|family| !family.get_metric().is_empty() && !family.name().starts_with("tidemark_host_"));
         exported.extend(host::families(&host::tests::complete()));
-        for row in FAMILIES {
-            let of_row: Vec<_> = exported.iter().filter(|family| family.name() == row.name).collect();
-            let [family] = of_row[..] else { panic!("{} is exported {} times", row.name, of_row.len()) };
-            assert_eq!(
-                format!("{:?}", family.get_field_type()).to_lowercase(),
-                row.kind.name(),
-                "{}",
-                row.name
-            );
-            assert_eq!(family.help(), row.help);
-            for metric in family.get_metric() {
-                let labels: Vec<_> = metric.get_label().iter().map(proto::LabelPair::name).collect();
-                assert_eq!(labels, row.labels, "{}", row.name);
-            }
-        }
-        assert_eq!(exported.len(), FAMILIES.len());
+        assert_eq!(checks::exported(&TABLES, &exported), Vec::<String>::new());
     }
 
     #[test]

@@ -9,7 +9,6 @@ use tidemark_host::proc::softnet::{self, Softnet};
 use tidemark_host::proc::stat::{self, CpuTimes, ticks_per_second};
 use tidemark_host::proc::sysctl;
 
-use super::families::{filled, optional, sample, single};
 use super::table;
 
 /// The machine at one moment. What cannot be read is `None`, or not in the list.
@@ -46,15 +45,15 @@ pub(super) fn families(figures: &HostFigures) -> Vec<proto::MetricFamily> {
     let of_tcp = |field: fn(&TcpCounters) -> u64| tcp.as_ref().map(|tcp| field(tcp) as f64);
     vec![
         socket_states(sockets.as_ref()),
-        optional(&table::HOST_TCP_MEMORY, sockets.map(|sockets| sockets.mem_bytes() as f64)),
-        optional(&table::HOST_TCP_MEMORY_LIMIT, limit_bytes),
-        optional(&table::HOST_LISTEN_OVERFLOWS, of_tcp(|tcp| tcp.listen_overflows)),
-        optional(&table::HOST_LISTEN_DROPS, of_tcp(|tcp| tcp.listen_drops)),
-        optional(&table::HOST_RETRANSMITS, of_tcp(|tcp| tcp.retrans_segs)),
-        optional(&table::HOST_SOFTNET_DROPPED, softnet.map(|softnet| softnet.dropped as f64)),
-        optional(&table::HOST_CONNTRACK_ENTRIES, conntrack.map(|conntrack| conntrack.count as f64)),
-        optional(&table::HOST_CONNTRACK_LIMIT, conntrack.map(|conntrack| conntrack.max as f64)),
-        single(&table::HOST_NOFILE_LIMIT, *nofile_limit as f64),
+        table::HOST_TCP_MEMORY.optional(sockets.map(|sockets| sockets.mem_bytes() as f64)),
+        table::HOST_TCP_MEMORY_LIMIT.optional(limit_bytes),
+        table::HOST_LISTEN_OVERFLOWS.optional(of_tcp(|tcp| tcp.listen_overflows)),
+        table::HOST_LISTEN_DROPS.optional(of_tcp(|tcp| tcp.listen_drops)),
+        table::HOST_RETRANSMITS.optional(of_tcp(|tcp| tcp.retrans_segs)),
+        table::HOST_SOFTNET_DROPPED.optional(softnet.map(|softnet| softnet.dropped as f64)),
+        table::HOST_CONNTRACK_ENTRIES.optional(conntrack.map(|conntrack| conntrack.count as f64)),
+        table::HOST_CONNTRACK_LIMIT.optional(conntrack.map(|conntrack| conntrack.max as f64)),
+        table::HOST_NOFILE_LIMIT.single(*nofile_limit as f64),
         cpu_times(cpus),
     ]
 }
@@ -64,8 +63,8 @@ fn socket_states(sockets: Option<&Sockstat>) -> proto::MetricFamily {
     let states = sockets.map(|sockets| {
         [("inuse", sockets.inuse), ("orphan", sockets.orphan), ("tw", sockets.tw), ("alloc", sockets.alloc)]
     });
-    let series = states.into_iter().flatten().map(|(state, count)| sample(family, &[state], count as f64));
-    filled(family, series.collect())
+    let series = states.into_iter().flatten().map(|(state, count)| family.sample(&[state], count as f64));
+    family.filled(series.collect())
 }
 
 fn cpu_times(cpus: &[CpuTimes]) -> proto::MetricFamily {
@@ -83,9 +82,9 @@ fn cpu_times(cpus: &[CpuTimes]) -> proto::MetricFamily {
             ("softirq", times.softirq),
             ("steal", times.steal),
         ];
-        modes.map(|(mode, ticks)| sample(family, &[&cpu, mode], seconds(ticks)))
+        modes.map(|(mode, ticks)| family.sample(&[&cpu, mode], seconds(ticks)))
     });
-    filled(family, series.collect())
+    family.filled(series.collect())
 }
 
 #[cfg(test)]

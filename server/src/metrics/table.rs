@@ -1,58 +1,8 @@
-//! The table of names: every metric of the server, and nothing else has their names. Dashboards, rules and the page
-//! `docs/metrics.md` are held against it.
+//! The table of names: every metric that is the server's own, and nothing else has their names. Dashboards, rules and the
+//! page `docs/metrics.md` are held against it.
 
-/// One row of the table of metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Family {
-    /// The metric's name, with its unit last.
-    pub name: &'static str,
-    /// What it means.
-    pub help: &'static str,
-    /// How it is to be read.
-    pub kind: Kind,
-    /// What one of it is.
-    pub unit: &'static str,
-    /// The labels that its series carry.
-    pub labels: &'static [&'static str],
-}
-
-/// A metric's type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only ever grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts per bucket, and a sum.
-    Histogram,
-}
-
-impl Kind {
-    /// The name in the text format.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        }
-    }
-}
-
-macro_rules! families {
-    ($($konst:ident = $kind:ident $name:literal $unit:literal [$($label:literal),*] $help:literal;)*) => {
-        $(pub(super) const $konst: Family = Family {
-            name: $name,
-            help: $help,
-            kind: Kind::$kind,
-            unit: $unit,
-            labels: &[$($label),*],
-        };)*
-        /// Every metric of the server. Dashboards and rules build on these names.
-        pub const FAMILIES: &[Family] = &[$($konst),*];
-    };
-}
-
-families! {
+tidemark_program::metrics_table! {
+    "tidemark-server":
     OPEN = Gauge "tidemark_connections_open" "connections" []
         "Connections that are open now.";
     ACCEPTED = Counter "tidemark_connections_accepted_total" "connections" []
@@ -97,65 +47,17 @@ families! {
         "The highest limit on open descriptors of one descriptor table that this process may set (the hard RLIMIT_NOFILE).";
     HOST_CPU = Counter "tidemark_host_cpu_seconds_total" "seconds" ["cpu", "mode"]
         "Time that each CPU of the machine spent, by mode. Steal is what the hypervisor took away.";
-    CPU = Counter "process_cpu_seconds_total" "seconds" []
-        "User and system CPU time of the process.";
-    OPEN_FDS = Gauge "process_open_fds" "descriptors" []
-        "Open descriptors of the process, summed over its descriptor tables.";
-    MAX_FDS = Gauge "process_max_fds" "descriptors" []
-        "Limit on open descriptors of one descriptor table.";
-    VIRTUAL = Gauge "process_virtual_memory_bytes" "bytes" []
-        "Address space of the process.";
-    RESIDENT = Gauge "process_resident_memory_bytes" "bytes" []
-        "Memory of the process that is in RAM.";
-    START_TIME = Gauge "process_start_time_seconds" "seconds since the epoch" []
-        "Start of the process, in seconds since the epoch.";
-    THREADS = Gauge "process_threads" "threads" []
-        "Threads of the process.";
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tidemark_program::metrics::checks;
 
-    /// The part of the page that a program's table makes, between its two marks.
-    fn section(program: &str) -> String {
-        let mut lines = vec![
-            format!("<!-- {program}: made from its table of names -->"),
-            "| name | type | labels | unit | meaning |".to_owned(),
-            "|---|---|---|---|---|".to_owned(),
-        ];
-        lines.extend(FAMILIES.iter().map(|family| {
-            let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
-            let Family { name, help, kind, unit, .. } = family;
-            format!("| `{name}` | {} | {} | {unit} | {help} |", kind.name(), labels.join(", "))
-        }));
-        lines.push(format!("<!-- end of {program} -->"));
-        lines.join("\n")
-    }
+    use super::TABLE;
 
     #[test]
-    fn the_page_has_the_table_as_it_is() {
+    fn the_table_is_as_it_should_be() {
         let page = include_str!("../../../docs/metrics.md");
-        let expected = section("tidemark-server");
-        assert!(page.contains(&expected), "docs/metrics.md must have this:\n{expected}\n");
-    }
-
-    #[test]
-    fn no_name_is_there_twice() {
-        for (index, family) in FAMILIES.iter().enumerate() {
-            assert!(FAMILIES[..index].iter().all(|other| other.name != family.name), "{}", family.name);
-        }
-    }
-
-    #[test]
-    fn names_are_those_of_the_conventions() {
-        for Family { name, help, kind, unit, .. } in FAMILIES {
-            assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
-            for suffix in ["bytes", "seconds"] {
-                let base = name.strip_suffix("_total").unwrap_or(name);
-                assert_eq!(base.ends_with(suffix), unit.starts_with(suffix), "{name} in {unit}");
-            }
-            assert!(help.ends_with('.') && !unit.is_empty(), "{name}");
-        }
+        assert_eq!([checks::names(&TABLE), checks::page(&TABLE, page)].concat(), Vec::<String>::new());
     }
 }

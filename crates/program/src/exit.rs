@@ -2,18 +2,18 @@
 
 use std::process::{ExitCode, ExitStatus};
 
-/// How a measurement ended.
+/// How a program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// The figures are as they should be.
+    /// All is good.
     Good = 0,
-    /// They are not.
+    /// It ran, and the result is bad: a target was missed, connections were cut off.
     JudgedBad = 1,
-    /// Wrong usage.
+    /// Wrong usage: also a bad scenario or configuration.
     Usage = 2,
     /// What was measured cannot be trusted.
     NotTrustworthy = 3,
-    /// It could not run.
+    /// It could not run: target unreachable, port in use, host limits.
     CouldNotRun = 4,
 }
 
@@ -56,5 +56,10 @@ mod tests {
         }
         let killed = ExitStatus::from_raw(9);
         assert_eq!(Exit::from(killed), Exit::CouldNotRun);
+    }
+
+    #[test]
+    fn only_a_target_that_was_met_is_good() {
+        assert_eq!((Exit::judged(true), Exit::judged(false)), (Exit::Good, Exit::JudgedBad));
     }
 }

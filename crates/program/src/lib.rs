@@ -1,0 +1,9 @@
+//! What every program of the project shows to the outside in the same way: how it ends ([`Exit`]), and what a scraper
+//! sees of it ([`metrics`]).
+//!
+//! The crate knows nothing of the programs. What a program measures, and what it is called, is its own.
+
+mod exit;
+pub mod metrics;
+
+pub use exit::Exit;
