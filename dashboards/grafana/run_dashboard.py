@@ -438,7 +438,7 @@ def generator(dashboard: builder.Dashboard) -> None:
     dashboard.with_panel(
         graph(
             "Descriptors of the load generator",
-            "Open descriptors, and the limit.",
+            "Open descriptors and their limit, both summed over the descriptor tables of the process.",
             "short",
             [
                 Query(own(f"process_open_fds{{{GENERATOR}}}"), "open {{instance}}"),

@@ -117,9 +117,9 @@ def overview(dashboard: builder.Dashboard) -> None:
     dashboard.with_panel(
         figure(
             "Descriptors used",
-            "The fullest server's open descriptors as a share of its limit.",
+            "How full the fullest descriptor table is, of all servers. At 100 % nothing more can be opened in it.",
             "percentunit",
-            Query(f"max{own(f'{OPEN_FDS} / {MAX_FDS}')}", "used"),
+            Query(f"max{own(f'tidemark_fd_table_fill_ratio{{{SERVER}}}')}", "used"),
             STEP,
             [(None, "green"), (0.75, "orange"), (0.9, "red")],
         )
@@ -273,12 +273,12 @@ def process(dashboard: builder.Dashboard) -> None:
     dashboard.with_panel(
         graph(
             "Descriptors",
-            "Open descriptors, and the limit.",
+            "Open descriptors and their limit, both summed over the descriptor tables of the process.",
             "short",
             [
                 Query(own(OPEN_FDS), "open {{instance}}"),
                 Query(own(MAX_FDS), "limit {{instance}}"),
-                Query(f"tidemark_host_nofile_limit{{{SERVER}}}", "machine's limit for a process {{instance}}"),
+                Query(f"tidemark_host_nofile_limit{{{SERVER}}}", "machine's limit for a table {{instance}}"),
             ],
             STEP,
             Look(dashed=".*limit .*"),

@@ -1,4 +1,7 @@
-//! What the operating system knows of this process: the `process_*` metrics, read on a scrape.
+//! What the operating system knows of this process, read on a scrape.
+//!
+//! The limit on open descriptors holds for each descriptor table, so a process with several can hold more than it, and
+//! can be short of descriptors in one table while most of the others are free.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -15,7 +18,9 @@ crate::metrics_table! {
     OPEN_FDS = Gauge "process_open_fds" "descriptors" []
         "Open descriptors of the process, summed over its descriptor tables.";
     MAX_FDS = Gauge "process_max_fds" "descriptors" []
-        "Limit on open descriptors of one descriptor table.";
+        "Limit on open descriptors of the process, summed over its descriptor tables.";
+    FD_TABLE_FILL = Gauge "tidemark_fd_table_fill_ratio" "ratio" []
+        "Open descriptors of the fullest descriptor table as a share of its limit. At 1 nothing more can be opened in it.";
     VIRTUAL = Gauge "process_virtual_memory_bytes" "bytes" []
         "Address space of the process.";
     RESIDENT = Gauge "process_resident_memory_bytes" "bytes" []
@@ -51,22 +56,44 @@ impl Process {
         Self { fd_tables, start: SystemTime::now() }
     }
 
-    /// The `process_*` families now. What cannot be read has no series.
+    /// The families of the table now. What cannot be read has no series.
     pub fn families(&self) -> Vec<MetricFamily> {
         let memory = proc::status::read_self().ok();
         let start = self.start.duration_since(SystemTime::UNIX_EPOCH).ok();
-        let open_fds = open_fds(self.fd_tables).ok();
+        let fds = open_fds(self.fd_tables).ok().map(|open| Descriptors::of(&open, limits::nofile().soft));
         let whole = |count: u64| count as f64;
         let figures = [
             (&CPU, Some(proc::cpu_time::self_ns() as f64 / 1e9)),
-            (&OPEN_FDS, open_fds.map(|tables| whole(tables.iter().sum()))),
-            (&MAX_FDS, Some(whole(limits::nofile().soft))),
+            (&OPEN_FDS, fds.map(|fds| whole(fds.open))),
+            (&MAX_FDS, fds.map(|fds| whole(fds.max))),
+            (&FD_TABLE_FILL, fds.map(|fds| fds.fullest)),
             (&VIRTUAL, memory.map(|memory| whole(memory.virtual_bytes))),
             (&RESIDENT, memory.map(|memory| whole(memory.rss_bytes))),
             (&START_TIME, start.map(|start| start.as_secs_f64())),
             (&THREADS, entries(Path::new(THREADS_DIR)).ok().map(whole)),
         ];
         figures.map(|(family, value)| family.optional(value)).into()
+    }
+}
+
+/// What there is in all tables together, and in the fullest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Descriptors {
+    open: u64,
+    max: u64,
+    /// A share of a table's limit.
+    fullest: f64,
+}
+
+impl Descriptors {
+    /// Of tables with so many `open` each, when each may hold `limit`.
+    fn of(open: &[u64], limit: u64) -> Self {
+        let most = open.iter().copied().max().unwrap_or(0);
+        Self {
+            open: open.iter().sum(),
+            max: limit.saturating_mul(open.len() as u64),
+            fullest: most as f64 / limit.max(1) as f64,
+        }
     }
 }
 
@@ -120,8 +147,7 @@ mod tests {
     use super::*;
 
     /// The value of a figure of one series.
-    fn value(process: &Process, of: &Family) -> f64 {
-        let families = process.families();
+    fn value(families: &[MetricFamily], of: &Family) -> f64 {
         let family = families.iter().find(|family| family.name() == of.name).unwrap();
         let [metric] = family.get_metric() else { panic!("{family:?}") };
         metric.get_gauge().get_value()
@@ -141,11 +167,36 @@ mod tests {
 
     #[test]
     fn figures_are_of_this_process() {
-        let process = Process::new(FdTables::Shared);
-        let of = |family: &Family| value(&process, family);
+        let families = Process::new(FdTables::Shared).families();
+        let of = |family: &Family| value(&families, family);
         assert!(of(&RESIDENT) > 0.0 && of(&VIRTUAL) >= of(&RESIDENT));
-        assert!(of(&OPEN_FDS) >= 3.0 && of(&THREADS) >= 1.0 && of(&MAX_FDS) > 0.0);
+        assert!(of(&OPEN_FDS) >= 3.0 && of(&THREADS) >= 1.0);
+        assert!((of(&MAX_FDS) - limits::nofile().soft as f64).abs() < 1.0);
+        assert!((of(&FD_TABLE_FILL) - of(&OPEN_FDS) / of(&MAX_FDS)).abs() < 1e-9, "there is one table");
         assert!(of(&START_TIME) > 1.6e9);
+    }
+
+    #[test]
+    fn one_full_table_shows_although_the_others_are_empty() {
+        let fds = Descriptors::of(&[10, 95, 15], 100);
+        assert_eq!(fds, Descriptors { open: 120, max: 300, fullest: 0.95 });
+    }
+
+    #[test]
+    fn tables_that_hold_more_than_one_limit_together_are_not_full() {
+        let fds = Descriptors::of(&[50, 50, 50], 100);
+        assert_eq!(fds, Descriptors { open: 150, max: 300, fullest: 0.5 });
+    }
+
+    #[test]
+    fn a_limit_that_was_lowered_under_what_is_open_is_more_than_full() {
+        assert_eq!(Descriptors::of(&[10], 5), Descriptors { open: 10, max: 5, fullest: 2.0 });
+        assert!(Descriptors::of(&[10], 0).fullest.is_finite());
+        assert_eq!(
+            Descriptors::of(&[10, 10], u64::MAX).max,
+            u64::MAX,
+            "no limit is none for two tables, too"
+        );
     }
 
     #[test]
