@@ -1,9 +1,10 @@
-"""What the tests look at: the generated dashboards, the rules, the Prometheus configurations and the list of metrics."""
+"""What the tests look at: the generated dashboards, the rules, the Prometheus configurations and the tables of metrics."""
 
 from __future__ import annotations
 
 import json
 import pathlib
+import re
 import typing
 
 import yaml
@@ -11,13 +12,14 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GRAFANA = ROOT / "grafana"
 PROMETHEUS = ROOT / "prometheus"
+METRICS = ROOT.parent / "docs" / "metrics.md"
 
 # JSON and YAML as they are read: their shape is what the tests are about.
 Tree = dict[str, typing.Any]
 
 
 class Metric(typing.NamedTuple):
-    """One line of metric-names.txt."""
+    """One row of the tables of docs/metrics.md."""
 
     name: str
     kind: str
@@ -54,8 +56,18 @@ def rule_tests() -> list[Tree]:
     return [case for path in sorted((PROMETHEUS / "tests").glob("*.yml")) for case in read_yaml(path)["tests"]]
 
 
-def metrics() -> dict[str, Metric]:
-    """The metrics of both programs by name."""
-    lines = (ROOT / "metric-names.txt").read_text().splitlines()
-    rows = [line.split(" ") for line in lines]
-    return {row[0]: Metric(row[0], row[1], frozenset(row[2].split(",") if len(row) > 2 else ())) for row in rows}
+# A table's rows, without its two lines of heading. The marks are the programs': their tests hold what is between to the code.
+TABLE = re.compile(r"^<!-- (.+): made from its table of names -->\n(?:.*\n){2}((?:\|.*\n)+)<!-- end of \1 -->$", re.MULTILINE)
+ROW = re.compile(r"\| `(\w+)` \| (counter|gauge|histogram|summary) \| ((?:`\w+`(?:, )?)*) \| [^|]+ \| [^|]+ \|")
+
+
+def metrics(page: str | None = None) -> dict[str, Metric]:
+    """The metrics of all programs by name, as `page` (docs/metrics.md if not given) has them."""
+    found: dict[str, Metric] = {}
+    for table in TABLE.finditer(METRICS.read_text() if page is None else page):
+        for line in table[2].splitlines():
+            row = ROW.fullmatch(line)
+            if row is None or row[1] in found:
+                raise ValueError(f"not the row of a metric, or its second: {line}")
+            found[row[1]] = Metric(row[1], row[2], frozenset(re.findall(r"\w+", row[3])))
+    return found
