@@ -145,6 +145,17 @@ def verdict(dashboard: builder.Dashboard) -> None:
     )
     dashboard.with_panel(
         figure(
+            "Rules of the run",
+            "Whether the run so far keeps each of its --slo rules. A rule is absent while it is not judged, as in an INVALID run.",
+            "none",
+            Query(f"min by (rule) (tidemark_loadgen_slo_ok{{{RUN}}})", "{{rule}}"),
+            STEP,
+            [(None, "red"), (1, "green")],
+            {"1": ("ok", "green"), "0": ("VIOLATED", "red")},
+        )
+    )
+    dashboard.with_panel(
+        figure(
             "Trusted up to percentile",
             "The highest percentile at which the generator's own lateness is a tenth of the response time or less. 100 is the "
             "maximum. A closed loop has no intended times, and so no limit.",

@@ -77,10 +77,10 @@ pub fn workers(
 ) -> Result<(usize, bool), PlanError> {
     let connections = u64::from(args.connections);
     let tables = tables_needed(connections, machine.nofile);
-    let cpus = args.pin.as_ref().unwrap_or(&machine.cpus).len();
+    let cpus = args.load.pin.as_ref().unwrap_or(&machine.cpus).len();
     // A local target needs CPUs as well.
-    let wanted = if is_local && args.pin.is_none() { cpus.div_ceil(2) } else { cpus };
-    let wanted = args.workers.map_or(wanted, usize::from);
+    let wanted = if is_local && args.load.pin.is_none() { cpus.div_ceil(2) } else { cpus };
+    let wanted = args.load.workers.map_or(wanted, usize::from);
     if tables == 1 {
         return Ok((wanted.min(args.connections as usize), false));
     }
@@ -91,7 +91,7 @@ pub fn workers(
         return Err(PlanError::Host(format!("{limit}; {fix}")));
     }
     let needed = usize::try_from(tables).unwrap_or(usize::MAX);
-    if let Some(given) = args.workers
+    if let Some(given) = args.load.workers
         && usize::from(given) < needed
     {
         return Err(PlanError::Host(format!(
@@ -114,7 +114,7 @@ pub fn sources(
     addresses: &[SocketAddr],
     notes: &mut Vec<String>,
 ) -> Result<Vec<IpAddr>, PlanError> {
-    let given = args.source.as_deref().map(parse_sources).transpose().map_err(PlanError::Usage)?;
+    let given = args.load.source.as_deref().map(parse_sources).transpose().map_err(PlanError::Usage)?;
     if let Some(given) = &given
         && given[0].is_ipv4() != addresses[0].is_ipv4()
     {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidemark_host::cpu::CpuSet;
 
+use crate::slo::Rule;
 use crate::target::Target;
 
 /// Measure a connection server from the intended send time, and judge whether the measurement can be trusted.
@@ -33,12 +34,15 @@ pub enum Command {
 Without --rate the run is a closed loop: each connection waits for its reply before it asks again.
 Its latencies are then not what independent users would feel, because a slow target is asked less.
 
-Exit codes: 0 valid, 2 wrong usage, 3 the run cannot be trusted (INVALID), 4 could not run.")]
-pub struct RunArgs {
-    /// What to measure.
-    #[arg(help = "tcp://HOST:PORT[-PORT] or HOST:PORT for a TCP echo, http://HOST[:PORT]/PATH for HTTP/1.1")]
-    pub target: Target,
+A RULE is [POPULATION.]FIGURE COMPARISON VALUE, such as 'response.p99 < 2ms', 'errors < 0.01%',
+'main.lost == 0'. Figures: response, service, lag, wait and connect, each with .p50 .p90 .p95 .p99
+.p99.9 .p99.99 .max or .mean; errors and timeouts, as a share of the requests; lost and failed
+connections; completed_per_s. Without a population, or with 'all', a latency is that of the worst
+population, and all else of all of them together.
 
+Exit codes: 0 valid, 1 a rule was violated, 2 wrong usage, 3 the run cannot be trusted (INVALID),
+or a rule could not be judged, 4 could not run.")]
+pub struct RunArgs {
     /// Connections held open
     #[arg(short, long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub connections: u32,
@@ -50,6 +54,26 @@ pub struct RunArgs {
     /// How long to measure, after the warm-up
     #[arg(short, long, default_value = "10s", value_parser = parse_duration)]
     pub duration: Duration,
+
+    /// A rule that the run must keep, such as 'response.p99 < 2ms'; repeat it for more
+    #[arg(long, value_name = "RULE")]
+    pub slo: Vec<Rule>,
+
+    /// How.
+    #[command(flatten)]
+    pub load: LoadArgs,
+
+    /// Also write report.json to standard output, instead of the table; only `-` is accepted
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    pub json: Option<String>,
+}
+
+/// How load is put on a target: everything but how much of it there is, and for how long.
+#[derive(Clone, Debug, Args)]
+pub struct LoadArgs {
+    /// What to measure.
+    #[arg(help = "tcp://HOST:PORT[-PORT] or HOST:PORT for a TCP echo, http://HOST[:PORT]/PATH for HTTP/1.1")]
+    pub target: Target,
 
     /// How requests arrive [default: poisson with --rate, closed without]
     #[arg(long, value_enum)]
@@ -95,11 +119,7 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "DIR", default_value = "results")]
     pub output: PathBuf,
 
-    /// Also write report.json to standard output, instead of the table; only `-` is accepted
-    #[arg(long, value_name = "-", value_parser = ["-"])]
-    pub json: Option<String>,
-
-    /// Serve Prometheus metrics on http://ADDR:PORT/metrics while the run goes; port 0 takes a free one
+    /// Serve Prometheus metrics on http://ADDR:PORT/metrics while a run goes; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_address)]
     pub metrics: Option<SocketAddr>,
 
@@ -107,7 +127,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "0s", requires = "metrics", value_parser = parse_duration_or_zero)]
     pub metrics_linger: Duration,
 
-    /// What to show while the run goes
+    /// What to show while a run goes
     #[arg(long, value_enum, default_value_t = LiveArg::Auto)]
     pub live: LiveArg,
 }

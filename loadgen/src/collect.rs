@@ -117,7 +117,7 @@ impl Collector {
             }
             self.log.flush()?;
             if let Some(watch) = &self.watch {
-                watch.judge(&self.totals);
+                watch.judge(index, &self.totals);
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! arrival, and declares its own run invalid when the generator was the bottleneck.
 //!
 //! Data flows one way: `argv -> Plan -> Schedule -> worker <-> session -> Recorder -> merge -> Report -> files,
-//! table, verdict, exit code`. [`schedule`], [`dispatch`], [`record`] and [`verdict`] are pure: they take time and
+//! table, verdict, exit code`. [`schedule`], [`dispatch`], [`record`], [`verdict`] and [`slo`] are pure: they take time and
 //! facts as arguments and touch neither sockets nor clocks.
 
 pub mod capacity;
@@ -26,6 +26,7 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod session;
+pub mod slo;
 pub mod socket;
 pub mod target;
 pub mod verdict;

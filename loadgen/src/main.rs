@@ -31,11 +31,11 @@ fn main() -> ExitCode {
 
 fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
     let plan = Plan::new(args, &Machine::read()?)?;
-    let live = Live::new(args.live);
+    let live = Live::new(args.load.live);
     for note in &plan.notes {
         live.say(note);
     }
-    let completed = run::run(&plan, &args.output, &live)?;
+    let completed = run::run(&plan, &args.load.output, &live)?;
     let dir = &completed.dir;
     let report = Report::new(&plan, &completed.outcome, &dir.id, std::env::args().collect());
     let shown = if args.json.is_some() {
@@ -47,8 +47,8 @@ fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
     // Whoever reads the output may have gone (`| head`); the verdict stands all the same.
     drop(io::stdout().write_all(shown.as_bytes()));
     finished.map_err(|(path, source)| run::output_error(&path, source))?;
-    completed.linger(&plan, &report.verdict, &live);
-    Ok(if report.verdict.valid { Exit::Good } else { Exit::NotTrustworthy })
+    completed.linger(&plan, &report, &live);
+    Ok(report.exit())
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {

@@ -11,6 +11,7 @@ use crate::capacity::{self, Machine};
 use crate::cli::{ArrivalArg, RunArgs};
 use crate::pacer::SPIN_NS;
 use crate::schedule::Arrivals;
+use crate::slo::{self, Rule, Scope};
 use crate::target::{Protocol, Target, TargetError};
 
 /// Handshakes under way at once, over all workers: a quarter of the usual listen backlog.
@@ -55,6 +56,8 @@ pub struct Plan {
     pub spin_ns: u64,
     /// Who does what.
     pub populations: Vec<PopulationPlan>,
+    /// What it must keep.
+    pub slo: Vec<Rule>,
     /// Where the run is shown to a scraper. It changes nothing that is measured, and so is no part of the report.
     #[serde(skip)]
     pub metrics: Option<MetricsPlan>,
@@ -128,45 +131,50 @@ impl Plan {
     pub fn new(args: &RunArgs, machine: &Machine) -> Result<Self, PlanError> {
         let arrivals = arrivals(args)?;
         let payload_bytes = payload_bytes(args)?;
-        if let Some(pin) = &args.pin
+        if let Some(pin) = &args.load.pin
             && let Some(&cpu) = pin.ids().iter().find(|&&cpu| !machine.cpus.contains(cpu))
         {
             let why = format!("--pin: CPU {cpu} is not among those this process may use ({})", machine.cpus);
             return Err(PlanError::Usage(why));
         }
-        let addresses = args.target.resolve()?;
+        let addresses = args.load.target.resolve()?;
         let mut notes = Vec::new();
         let is_local = addresses.iter().all(|address| address.ip().is_loopback());
         let (workers, private_fd_tables) = capacity::workers(args, machine, is_local, &mut notes)?;
         let sources = capacity::sources(args, machine, &addresses, &mut notes)?;
-        let cpus = args.pin.as_ref().unwrap_or(&machine.cpus);
+        let cpus = args.load.pin.as_ref().unwrap_or(&machine.cpus);
         let population = PopulationPlan {
             name: "main".to_owned(),
             connections: args.connections,
             arrivals,
             payload_bytes,
         };
+        check_rules(&args.slo, &[&population.name])?;
         Ok(Self {
-            target: args.target.clone(),
+            target: args.load.target.clone(),
             addresses,
             duration: args.duration,
-            warmup: args.warmup,
-            drain: DRAIN_MAX.min(args.timeout),
-            timeout: args.timeout,
-            seed: args.seed,
+            warmup: args.load.warmup,
+            drain: DRAIN_MAX.min(args.load.timeout),
+            timeout: args.load.timeout,
+            seed: args.load.seed,
             connect: ConnectPlan {
-                rate: args.connect_rate,
+                rate: args.load.connect_rate,
                 in_flight: CONNECTS_IN_FLIGHT,
-                timeout: args.connect_timeout,
+                timeout: args.load.connect_timeout,
                 sources,
             },
             workers,
-            pin: args.pin.clone(),
+            pin: args.load.pin.clone(),
             private_fd_tables,
             // A spinning worker would take the CPU from the others that share it, or from a target that has no other.
             spin_ns: if workers <= cpus.len() && machine.cpus.len() > 1 { SPIN_NS } else { 0 },
             populations: vec![population],
-            metrics: args.metrics.map(|address| MetricsPlan { address, linger: args.metrics_linger }),
+            slo: args.slo.clone(),
+            metrics: args
+                .load
+                .metrics
+                .map(|address| MetricsPlan { address, linger: args.load.metrics_linger }),
             notes,
         })
     }
@@ -177,9 +185,22 @@ impl Plan {
     }
 }
 
+/// Every rule is about populations that there are.
+fn check_rules(rules: &[Rule], populations: &[&str]) -> Result<(), PlanError> {
+    let is_none = |rule: &&Rule| !populations.iter().any(|population| rule.is_about(population));
+    let Some(rule) = rules.iter().find(is_none) else { return Ok(()) };
+    let names = populations.iter().copied().chain(["all"]);
+    let Scope::Population(name) = &rule.scope else { return Ok(()) };
+    let hint = match slo::nearest(name, names.clone()) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => format!("there are: {}", names.collect::<Vec<_>>().join(", ")),
+    };
+    Err(PlanError::Usage(format!("--slo '{rule}': no population is called '{name}'; {hint}")))
+}
+
 fn arrivals(args: &RunArgs) -> Result<Arrivals, PlanError> {
     let usage = |text: &str| Err(PlanError::Usage(text.to_owned()));
-    match (args.arrival, args.rate) {
+    match (args.load.arrival, args.rate) {
         (None | Some(ArrivalArg::Poisson), Some(rate)) => Ok(Arrivals::Poisson { rate }),
         (Some(ArrivalArg::Constant), Some(rate)) => Ok(Arrivals::Constant { rate }),
         (None | Some(ArrivalArg::Closed), None) => Ok(Arrivals::Closed),
@@ -191,7 +212,7 @@ fn arrivals(args: &RunArgs) -> Result<Arrivals, PlanError> {
 }
 
 fn payload_bytes(args: &RunArgs) -> Result<u32, PlanError> {
-    match (&args.target.protocol, args.payload) {
+    match (&args.load.target.protocol, args.load.payload) {
         (Protocol::Echo, Some(0)) => Err(PlanError::Usage(
             "--payload 0: an echo request needs at least one byte to come back".to_owned(),
         )),
@@ -245,6 +266,8 @@ mod tests {
             "127.0.0.1:7 --source 127.0.0.1 -c 50000",
             "127.0.0.1:7 -c 50000 --workers 2",
             "[::1]:7 -c 50000",
+            "127.0.0.1:7 --slo mian.lost==0",
+            "127.0.0.1:7 --slo heartbeat.lost==0",
         ]
         .iter()
         .map(|flags| plan(flags).unwrap_err().to_string())

@@ -26,11 +26,11 @@ use crate::plan::{Plan, PopulationPlan};
 use crate::pool::{Endpoints, Shared};
 use crate::preflight::{self, PreflightError};
 use crate::record::Recording;
-use crate::report::SeriesRow;
 use crate::report::files::RunDir;
+use crate::report::{Report, SeriesRow};
 use crate::schedule::Schedule;
 use crate::session::Script;
-use crate::verdict::{Ended, Verdict};
+use crate::verdict::Ended;
 use crate::worker::{self, Command, Message, PoolPlan, WorkerPlan, WorkerStats};
 
 /// Between the order to begin and the start of the schedule, so that every worker has heard it.
@@ -148,9 +148,9 @@ pub struct Completed {
 impl Completed {
     /// Shows the final figures to scrapers for as long as the plan says, or until a signal. Whoever has ended the run by a
     /// signal waits for nothing more.
-    pub fn linger(self, plan: &Plan, verdict: &Verdict, live: &Live) {
+    pub fn linger(self, plan: &Plan, report: &Report, live: &Live) {
         let (Some(metrics), Some(asked)) = (&self.metrics, plan.metrics) else { return };
-        metrics.board.finish(verdict);
+        metrics.board.finish(&report.verdict, &report.slo);
         if asked.linger.is_zero() || self.outcome.ended == Ended::Interrupted {
             return;
         }

@@ -15,6 +15,7 @@ use crate::errors::ErrorKind;
 use crate::plan::{Plan, PopulationPlan};
 use crate::record::{Account, Kind, Recording};
 use crate::run::WORKER_THREADS;
+use crate::slo::Judgement;
 use crate::verdict::Verdict;
 
 /// The figures of one run.
@@ -33,6 +34,7 @@ struct State {
     phases: Phases,
     valid: bool,
     trusted: Option<f64>,
+    slo: Vec<Judgement>,
     populations: Vec<Figures>,
 }
 
@@ -67,6 +69,7 @@ impl Board {
             phases: Phases::connecting(now),
             valid: true,
             trusted: None,
+            slo: Vec::new(),
             populations: vec![Figures::default(); plan.populations.len()],
         };
         Self {
@@ -101,14 +104,14 @@ impl Board {
     }
 
     /// The judgement so far. `trusted` is `None` in a closed loop.
-    pub(super) fn judged(&self, valid: bool, trusted: Option<f64>) {
+    pub(super) fn judged(&self, valid: bool, trusted: Option<f64>, slo: Vec<Judgement>) {
         let mut state = self.state();
-        (state.valid, state.trusted) = (valid, trusted);
+        (state.valid, state.trusted, state.slo) = (valid, trusted, slo);
     }
 
-    /// The run is over, and this is the verdict.
-    pub fn finish(&self, verdict: &Verdict) {
-        self.judged(verdict.valid, export::trusted(self.is_open_loop(), verdict));
+    /// The run is over, and this is what it came to.
+    pub fn finish(&self, verdict: &Verdict, slo: &[Judgement]) {
+        self.judged(verdict.valid, export::trusted(self.is_open_loop(), verdict), slo.to_vec());
         self.set_phase(Phase::Done, SystemTime::now());
     }
 
@@ -118,9 +121,9 @@ impl Board {
 
     /// Everything, for a scrape.
     pub(super) fn families(&self) -> Vec<MetricFamily> {
-        let (phases, valid, trusted, figures) = {
+        let (phases, valid, trusted, slo, figures) = {
             let state = self.state();
-            (state.phases, state.valid, state.trusted, state.populations.clone())
+            (state.phases, state.valid, state.trusted, state.slo.clone(), state.populations.clone())
         };
         let populations = self.plans.iter().zip(&self.open).zip(&figures);
         let populations = populations.map(|((plan, open), figures)| Population {
@@ -134,6 +137,7 @@ impl Board {
             phases,
             valid,
             trusted,
+            slo: &slo,
             populations: populations.collect(),
         };
         let mut families = export::families(&snapshot);

@@ -11,6 +11,7 @@ use super::phases::{Phase, Phases};
 use super::table;
 use crate::plan::PopulationPlan;
 use crate::record::Kind;
+use crate::slo::Judgement;
 use crate::verdict::Verdict;
 
 const NS_PER_S: f64 = 1e9;
@@ -22,6 +23,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) phases: Phases,
     pub(super) valid: bool,
     pub(super) trusted: Option<f64>,
+    pub(super) slo: &'a [Judgement],
     pub(super) populations: Vec<Population<'a>>,
 }
 
@@ -143,7 +145,7 @@ fn last_interval(snapshot: &Snapshot<'_>, family: &Family, kind: Kind) -> Metric
     })
 }
 
-fn state(snapshot: &Snapshot<'_>) -> [MetricFamily; 4] {
+fn state(snapshot: &Snapshot<'_>) -> [MetricFamily; 5] {
     let Snapshot { run, now, phases, .. } = snapshot;
     let current = phases.current(*now);
     let flag = |is_so: bool| f64::from(u8::from(is_so));
@@ -154,9 +156,14 @@ fn state(snapshot: &Snapshot<'_>) -> [MetricFamily; 4] {
     });
     let valid = table::VALID.sample(&[run], flag(snapshot.valid));
     let trusted = snapshot.trusted.into_iter().map(|percentile| table::TRUSTED.sample(&[run], percentile));
+    let rules = snapshot
+        .slo
+        .iter()
+        .filter_map(|judgement| Some(table::SLO_OK.sample(&[run, &judgement.rule], flag(judgement.ok?))));
     [
         table::VALID.filled(vec![valid]),
         table::TRUSTED.filled(trusted.collect()),
+        table::SLO_OK.filled(rules.collect()),
         table::PHASE.filled(phase.into()),
         table::PHASE_START.filled(starts.collect()),
     ]
@@ -172,6 +179,7 @@ mod tests {
     use crate::errors::ErrorKind;
     use crate::record::Recording;
     use crate::schedule::Arrivals;
+    use crate::slo::Unit;
 
     fn plan(arrivals: Arrivals) -> PopulationPlan {
         PopulationPlan { name: "main".to_owned(), connections: 7, arrivals, payload_bytes: 64 }
@@ -199,12 +207,22 @@ mod tests {
 
     fn families_of(plan: &PopulationPlan, figures: &Figures, trusted: Option<f64>) -> Vec<MetricFamily> {
         let now = SystemTime::now();
+        let judged = |rule: &str, ok| Judgement {
+            rule: rule.to_owned(),
+            actual: None,
+            unit: Unit::Count,
+            ok,
+            not_judged_because: None,
+        };
+        // A rule is shown once it is judged.
+        let slo = [judged("all.lost == 0", trusted.map(|_| false)), judged("all.errors < 1%", None)];
         let mut families = families(&Snapshot {
             run: "r1",
             now,
             phases: Phases::connecting(now),
             valid: true,
             trusted,
+            slo: &slo,
             populations: vec![Population { plan, open: 5, figures }],
         });
         families.retain(|family| !family.get_metric().is_empty());
@@ -233,6 +251,7 @@ mod tests {
             &format!("tidemark_loadgen_lag_seconds_bucket{{{of},le=\"0.002097151\"}} 1"),
             &format!("tidemark_loadgen_lag_seconds_count{{{of}}} 1"),
             "tidemark_loadgen_trusted_percentile{run=\"r1\"} 99",
+            "tidemark_loadgen_slo_ok{run=\"r1\",rule=\"all.lost == 0\"} 0",
             "tidemark_loadgen_phase{run=\"r1\",phase=\"connect\"} 1",
             "tidemark_loadgen_phase{run=\"r1\",phase=\"measure\"} 0",
         ] {
@@ -254,6 +273,7 @@ mod tests {
             "tidemark_loadgen_arrivals_target_per_second",
             "tidemark_loadgen_errors_total",
             "tidemark_loadgen_trusted_percentile",
+            "tidemark_loadgen_slo_ok",
         ];
         assert_eq!(missing.collect::<Vec<_>>(), expected);
         let text = TextEncoder::new().encode_to_string(&exported).unwrap();

@@ -7,7 +7,9 @@ use super::export;
 use crate::observe::{Observed, Reading};
 use crate::plan::{Plan, PopulationPlan};
 use crate::record::{Kind, Recording};
+use crate::slo::{self, Judgement, Measured, Rule};
 use crate::verdict::{self, Ended, Facts};
+use crate::worker::INTERVAL_NS;
 
 /// The checks of a verdict that make sense before the end: what they find does not go away by waiting. The account cannot
 /// balance while requests are in flight, and what was taken up is all that counts as scheduled so far.
@@ -26,6 +28,7 @@ const CHECKS: [&str; 7] = [
 pub struct Watch {
     board: Arc<Board>,
     plans: Vec<PopulationPlan>,
+    rules: Vec<Rule>,
     planned_s: f64,
     before: Reading,
 }
@@ -34,7 +37,8 @@ impl Watch {
     /// A watch over a run whose load begins now.
     pub fn new(plan: &Plan, board: Arc<Board>) -> Self {
         let planned_s = plan.duration.as_secs_f64();
-        Self { board, plans: plan.populations.clone(), planned_s, before: Reading::take() }
+        let (plans, rules) = (plan.populations.clone(), plan.slo.clone());
+        Self { board, plans, rules, planned_s, before: Reading::take() }
     }
 
     /// Interval `index` of a population is whole. Interval 0 is the ramp and the warm-up.
@@ -45,11 +49,13 @@ impl Watch {
         self.board.add(population, recording, is_shown);
     }
 
-    /// All populations have told an interval: judges what is there. `totals` are in the order of the plan's populations.
-    pub fn judge(&self, totals: &[Recording]) {
+    /// All populations have told interval `index`: judges what is there. `totals` are in the order of the plan's
+    /// populations.
+    pub fn judge(&self, index: usize, totals: &[Recording]) {
         let observed = Reading::take().since(&self.before);
         let (valid, trusted) = so_far(&self.plans, totals, &observed, self.planned_s);
-        self.board.judged(valid, trusted);
+        let measured_s = (index as f64 * INTERVAL_NS as f64 / 1e9).min(self.planned_s);
+        self.board.judged(valid, trusted, rules_so_far(&self.rules, valid, &self.plans, totals, measured_s));
     }
 }
 
@@ -81,8 +87,30 @@ fn so_far(
     (valid, export::trusted(is_open_loop && is_begun, &verdict))
 }
 
+/// The rules, held against what was measured until now. During the warm-up there is nothing to hold them against.
+fn rules_so_far(
+    rules: &[Rule],
+    valid: bool,
+    plans: &[PopulationPlan],
+    totals: &[Recording],
+    measured_s: f64,
+) -> Vec<Judgement> {
+    if measured_s <= 0.0 {
+        return Vec::new();
+    }
+    let measured = plans.iter().zip(totals).map(|(plan, total)| Measured {
+        name: &plan.name,
+        is_open_loop: plan.arrivals.rate().is_some(),
+        total,
+        measured_s,
+    });
+    slo::judge(rules, valid, &measured.collect::<Vec<_>>())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::schedule::Arrivals;
 
@@ -134,5 +162,22 @@ mod tests {
         ] {
             assert!(!judged(POISSON, open_loop(1), observed).0, "{observed:?}");
         }
+    }
+    #[test]
+    fn rules_are_judged_from_the_first_measured_second_on() {
+        let plan =
+            PopulationPlan { name: "main".to_owned(), connections: 1, arrivals: POISSON, payload_bytes: 1 };
+        let mut total = open_loop(1);
+        total.completed_in_window = 6;
+        let rules = ["completed_per_s >= 2".parse().unwrap(), "response.max < 1us".parse().unwrap()];
+        let oks = |valid, measured_s| {
+            let judged =
+                rules_so_far(&rules, valid, slice::from_ref(&plan), slice::from_ref(&total), measured_s);
+            judged.into_iter().map(|judgement| judgement.ok).collect::<Vec<_>>()
+        };
+        assert_eq!(oks(true, 0.0), []);
+        assert_eq!(oks(true, 2.0), [Some(true), Some(false)]);
+        assert_eq!(oks(true, 4.0), [Some(false), Some(false)]);
+        assert_eq!(oks(false, 2.0), [None, None]);
     }
 }

@@ -43,6 +43,8 @@ tidemark_program::metrics_table! {
         "1 while nothing is known that makes the run invalid, 0 once it is. Final in phase done.";
     TRUSTED = Gauge "tidemark_loadgen_trusted_percentile" "percentile" ["run"]
         "The highest percentile up to which the response is the target's alone: 100 is the maximum, 0 is not even the median. Absent in a closed loop.";
+    SLO_OK = Gauge "tidemark_loadgen_slo_ok" "1 or 0" ["run", "rule"]
+        "1 while the run so far keeps the rule, 0 while it violates it, absent while that is not judged. Final in phase done.";
     PHASE = Gauge "tidemark_loadgen_phase" "1 or 0" ["run", "phase"]
         "1 for the phase that the run is in, 0 for the others.";
     PHASE_START = Gauge "tidemark_loadgen_phase_start_timestamp_seconds" "seconds since the epoch" ["run", "phase"]

@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use super::Report;
 
 /// Runs that may start in the same second before their directories run out of names.
@@ -54,19 +56,35 @@ impl RunDir {
     /// # Errors
     /// When a file cannot be written: then which, and why.
     pub fn finish(&self, report: &Report) -> Result<(), (PathBuf, io::Error)> {
-        let path = self.path.join("report.json");
-        self.write_report(report, &path).map_err(|error| (path, error))?;
-        let latest = self.root.join("latest");
-        self.link_latest(&latest).map_err(|error| (latest, error))
+        self.write("report.json", report)?;
+        self.point_latest()
     }
 
-    fn write_report(&self, report: &Report, path: &Path) -> io::Result<()> {
-        let mut json = serde_json::to_string_pretty(report)?;
+    /// Writes a file of the directory anew, as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written: then where, and why.
+    pub fn write(&self, name: &str, content: &impl Serialize) -> Result<(), (PathBuf, io::Error)> {
+        let path = self.path.join(name);
+        self.replace(&path, name, content).map_err(|error| (path, error))
+    }
+
+    fn replace(&self, path: &Path, name: &str, content: &impl Serialize) -> io::Result<()> {
+        let mut json = serde_json::to_string_pretty(content)?;
         json.push('\n');
-        // Under another name first, so that nobody ever reads half a report.
-        let partial = self.path.join("report.json.partial");
+        // Under another name first, so that nobody ever reads half a file.
+        let partial = self.path.join(format!("{name}.partial"));
         fs::write(&partial, json)?;
         fs::rename(&partial, path)
+    }
+
+    /// Points `latest` here.
+    ///
+    /// # Errors
+    /// When the link cannot be made: then where, and why.
+    pub fn point_latest(&self) -> Result<(), (PathBuf, io::Error)> {
+        let latest = self.root.join("latest");
+        self.link_latest(&latest).map_err(|error| (latest, error))
     }
 
     fn link_latest(&self, latest: &Path) -> io::Result<()> {

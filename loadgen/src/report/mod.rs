@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tidemark_host::facts::{self, Facts};
+use tidemark_program::Exit;
 
 use crate::errors::ErrorKind;
 use crate::observe::{Observed, run_queue_fraction};
@@ -20,6 +21,7 @@ use crate::plan::{Plan, PopulationPlan};
 use crate::record::{Account, Kind, Recording};
 use crate::run::{Outcome, PopulationResult};
 use crate::schedule::Arrivals;
+use crate::slo::{self, Judgement, Measured, Standing};
 use crate::verdict::{self, Ended, Verdict};
 
 /// The version of the shape of [`Report`].
@@ -46,6 +48,9 @@ pub struct Report {
     pub generator: Generator,
     /// Whether all this can be trusted.
     pub verdict: Verdict,
+    /// The rules that the run was to keep, each held against it.
+    #[serde(default)]
+    pub slo: Vec<Judgement>,
 }
 
 /// Identity of a run.
@@ -292,6 +297,8 @@ impl Report {
             .iter()
             .zip(&outcome.populations)
             .map(|(plan, result)| Series { population: plan.name.clone(), rows: result.rows.clone() });
+        let verdict = judge(plan, outcome);
+        let slo = judge_rules(plan, outcome, verdict.valid);
         Self {
             schema_version: SCHEMA_VERSION,
             run: Run {
@@ -310,7 +317,17 @@ impl Report {
             populations,
             series: series.collect(),
             generator: generator(outcome),
-            verdict: judge(plan, outcome),
+            verdict,
+            slo,
+        }
+    }
+
+    /// How a program ends that has made this report: INVALID speaks about no rule, so it comes first.
+    pub fn exit(&self) -> Exit {
+        match (self.verdict.valid, Standing::of(&self.slo)) {
+            (false, _) | (true, Standing::NotJudged) => Exit::NotTrustworthy,
+            (true, Standing::Violated) => Exit::JudgedBad,
+            (true, Standing::Kept) => Exit::Good,
         }
     }
 
@@ -387,4 +404,14 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
         })
     });
     verdict::together(verdicts)
+}
+
+fn judge_rules(plan: &Plan, outcome: &Outcome, is_valid: bool) -> Vec<Judgement> {
+    let measured = plan.populations.iter().zip(&outcome.populations).map(|(plan, result)| Measured {
+        name: &plan.name,
+        is_open_loop: plan.arrivals.rate().is_some(),
+        total: &result.total,
+        measured_s: outcome.measured_s(),
+    });
+    slo::judge(&plan.slo, is_valid, &measured.collect::<Vec<_>>())
 }

@@ -6,6 +6,7 @@ use super::units::{Count, Ns, Percent, Percentile};
 use super::{Latency, Population, Report};
 use crate::record::Kind;
 use crate::schedule::Arrivals;
+use crate::slo::Judgement;
 use crate::verdict::Finding;
 
 const COLUMN_WIDTH: usize = 9;
@@ -20,6 +21,7 @@ pub fn render(report: &Report) -> String {
     }
     generator(&mut out, report);
     verdict(&mut out, report);
+    rules(&mut out, &report.slo);
     out
 }
 
@@ -163,4 +165,19 @@ fn verdict(out: &mut String, report: &Report) {
     };
     list(out, "because", &verdict.reasons);
     list(out, "note", &verdict.warnings);
+}
+
+/// Each rule with its figure and how it stands.
+pub(crate) fn rules(out: &mut String, judgements: &[Judgement]) {
+    let width = judgements.iter().map(|judgement| judgement.rule.chars().count()).max().unwrap_or(0);
+    for judgement in judgements {
+        let actual = judgement.actual.map_or("-".to_owned(), |actual| judgement.unit.show(actual));
+        let stands = match (judgement.ok, &judgement.not_judged_because) {
+            (Some(true), _) => "ok".to_owned(),
+            (Some(false), _) => "VIOLATED".to_owned(),
+            (None, Some(why)) => format!("not judged: {why}"),
+            (None, None) => "not judged".to_owned(),
+        };
+        let _ = writeln!(out, "slo          {:width$}  {actual:>10}  {stands}", judgement.rule);
+    }
 }

@@ -13,5 +13,6 @@ mod processes;
 mod results;
 mod shown;
 mod signals;
+mod slo;
 mod stall;
 mod usage;

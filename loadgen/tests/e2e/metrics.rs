@@ -241,6 +241,21 @@ fn a_closed_loop_has_neither_a_rate_nor_a_limit_of_trust() {
 }
 
 #[test]
+fn rules_are_shown_as_the_report_judges_them() {
+    let server = FaultyServer::start(&WELL);
+    let loadgen = Loadgen::new();
+    let options =
+        format!("-c 2 -d 1500ms --warmup 0s {LINGER} --slo lost==0 --slo service.p50<1ns --slo lag.p50<1s");
+    let (running, address) = start(&loadgen, &server.address, &options);
+    let (last, finished) = end(running, &address);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let of = format!("run=\"{}\"", last.phase().0);
+    assert_eq!(last.count(&format!("tidemark_loadgen_slo_ok{{{of},rule=\"all.lost == 0\"}}")), 1);
+    assert_eq!(last.count(&format!("tidemark_loadgen_slo_ok{{{of},rule=\"all.service.p50 < 1ns\"}}")), 0);
+    assert!(!last.text.contains("all.lag.p50"), "{}", last.text);
+}
+
+#[test]
 fn metrics_are_there_before_the_ramp_is_over() {
     let server = FaultyServer::start(&WELL);
     let loadgen = Loadgen::new();

@@ -1,6 +1,7 @@
 //! What people read: the table and the help.
 
 use tidemark_loadgen::report::{Report, table};
+use tidemark_loadgen::slo::{Judgement, Unit};
 
 use crate::processes::Loadgen;
 
@@ -22,6 +23,28 @@ fn the_table_of_an_invalid_run() {
 #[test]
 fn the_table_of_a_closed_loop() {
     insta::assert_snapshot!(table_of(include_str!("reports/closed.json")));
+}
+
+#[test]
+fn the_table_with_rules() {
+    let mut report: Report = serde_json::from_str(include_str!("reports/trusted_to_p99.json")).unwrap();
+    let judged = |rule: &str, actual, unit, ok, why: Option<&str>| Judgement {
+        rule: rule.to_owned(),
+        actual,
+        unit,
+        ok,
+        not_judged_because: why.map(str::to_owned),
+    };
+    let above = "the run is trusted only up to p99";
+    report.slo = vec![
+        judged("main.response.p99 < 500us", Some(412_671.0), Unit::Ns, Some(true), None),
+        judged("main.response.p99.9 < 2ms", Some(2_889_727.0), Unit::Ns, None, Some(above)),
+        judged("all.completed_per_s >= 20000", Some(19_997.9), Unit::PerSecond, Some(false), None),
+        judged("all.errors < 0.01%", Some(0.0), Unit::Fraction, Some(true), None),
+        judged("idle.wait.max < 1s", None, Unit::Ns, None, Some("wait: none was measured")),
+    ];
+    let table = table::render(&report);
+    insta::assert_snapshot!(&table[table.find("VALID").unwrap()..]);
 }
 
 #[test]

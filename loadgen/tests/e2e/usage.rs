@@ -57,3 +57,13 @@ fn targets_that_are_none_are_told_with_how_to_write_one() {
     assert_told("run https://127.0.0.1/", &["TLS"]);
     assert_told("run name.invalid:1", &["name.invalid", "cannot be resolved"]);
 }
+
+#[test]
+fn rules_that_are_none_are_told_with_their_place() {
+    assert_told(
+        "run 127.0.0.1:1 --slo respons.p99<2ms",
+        &["--slo", "column 1", "did you mean response.p99?"],
+    );
+    assert_told("run 127.0.0.1:1 --slo response.p99<2", &["--slo", "column 14", "2ms"]);
+    assert_told("run 127.0.0.1:1 --slo mian.lost==0", &["--slo", "did you mean main?"]);
+}
