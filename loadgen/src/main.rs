@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidemark_loadgen::capacity::Machine;
 use tidemark_loadgen::cli::{Cli, Command, RunArgs};
+use tidemark_loadgen::interrupt::Interrupts;
 use tidemark_loadgen::live::Live;
 use tidemark_loadgen::plan::{Plan, PlanError};
 use tidemark_loadgen::report::{Report, table};
@@ -35,7 +36,9 @@ fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
     for note in &plan.notes {
         live.say(note);
     }
-    let completed = run::run(&plan, &args.load.output, &live)?;
+    run::check(&plan)?;
+    let interrupts = Interrupts::listen().map_err(run::no_signals)?;
+    let completed = run::run(&plan, &args.load.output, &live, &interrupts)?;
     let dir = &completed.dir;
     let report = Report::new(&plan, &completed.outcome, &dir.id, std::env::args().collect());
     let shown = if args.json.is_some() {

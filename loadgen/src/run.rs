@@ -139,10 +139,8 @@ pub struct Completed {
     /// Where its results go.
     pub dir: RunDir,
     metrics: Option<Metrics>,
-    /// Signals come in here until this is dropped.
+    /// Signals come in here.
     inbox: Receiver<Message>,
-    /// Held so that they do.
-    _interrupts: Interrupts,
 }
 
 impl Completed {
@@ -169,30 +167,38 @@ impl Completed {
     }
 }
 
-/// Runs a plan. Results go to a new directory under `output`.
+/// Does one exchange with the target, so that a wrong port or protocol is told at once.
+///
+/// # Errors
+/// When there is no reply, or one that is none.
+pub fn check(plan: &Plan) -> Result<(), RunError> {
+    match plan.populations.first() {
+        Some(first) => Ok(preflight::check(plan, &Script::new(&plan.target, first.payload_bytes))?),
+        None => Ok(()),
+    }
+}
+
+/// Runs a plan that has been checked. Results go to a new directory under `output`.
 ///
 /// # Errors
 /// When there is nothing to report; what was measured before a failure is in the directory's interval log.
-pub fn run(plan: &Plan, output: &Path, live: &Live) -> Result<Completed, RunError> {
-    let scripts: Vec<Script> = plan
-        .populations
-        .iter()
-        .map(|population| Script::new(&plan.target, population.payload_bytes))
-        .collect();
-    if let Some(script) = scripts.first() {
-        preflight::check(plan, script)?;
-    }
+pub fn run(plan: &Plan, output: &Path, live: &Live, interrupts: &Interrupts) -> Result<Completed, RunError> {
     let listening = plan.metrics.map(|metrics| listen(metrics.address)).transpose()?;
     if let Some(listening) = &listening {
         live.announce(&format!("metrics at http://{}/metrics", listening.address));
     }
     // Before the ramp: a place that cannot be written to is told before a long one.
     let dir = RunDir::create(output, SystemTime::now()).map_err(|source| output_error(output, source))?;
-    run_into(dir, plan, scripts, live, listening)
+    run_into(dir, plan, live, listening, interrupts)
 }
 
 fn listen(address: SocketAddr) -> Result<Listening, RunError> {
     Listening::on(address).map_err(|source| RunError::Metrics { address, source })
+}
+
+/// The error of signals that cannot be heard.
+pub fn no_signals(source: io::Error) -> RunError {
+    RunError::Host { what: "listen for signals", source }
 }
 
 /// The error of a result that cannot be written to `path`.
@@ -203,36 +209,35 @@ pub fn output_error(path: &Path, source: io::Error) -> RunError {
 fn run_into(
     dir: RunDir,
     plan: &Plan,
-    scripts: Vec<Script>,
     live: &Live,
     listening: Option<Listening>,
+    interrupts: &Interrupts,
 ) -> Result<Completed, RunError> {
     let (messages, inbox) = mpsc::channel();
-    let result = run_workers(&dir, plan, scripts, live, listening, messages, &inbox);
+    interrupts.tell(messages.clone());
+    let result = run_workers(&dir, plan, live, listening, messages, &inbox);
     if result.is_err() {
         dir.discard_if_empty();
     }
-    let (outcome, metrics, interrupts) = result?;
-    Ok(Completed { outcome, dir, metrics, inbox, _interrupts: interrupts })
+    let (outcome, metrics) = result?;
+    Ok(Completed { outcome, dir, metrics, inbox })
 }
 
 fn run_workers(
     dir: &RunDir,
     plan: &Plan,
-    scripts: Vec<Script>,
     live: &Live,
     listening: Option<Listening>,
     messages: Sender<Message>,
     inbox: &Receiver<Message>,
-) -> Result<(Outcome, Option<Metrics>, Interrupts), RunError> {
-    let interrupts = Interrupts::listen(messages.clone())
-        .map_err(|source| RunError::Host { what: "listen for signals", source })?;
+) -> Result<(Outcome, Option<Metrics>), RunError> {
+    let scripts = plan.populations.iter().map(|of| Script::new(&plan.target, of.payload_bytes));
     let open: Vec<Arc<AtomicU64>> = plan.populations.iter().map(|_| Arc::default()).collect();
     let metrics = listening
         .map(|listening| Metrics::start(plan, &dir.id, open.clone(), listening))
         .transpose()
         .map_err(|source| RunError::Host { what: "start the thread of the metrics", source })?;
-    let workers = Workers::start(plan, scripts, open, &messages)?;
+    let workers = Workers::start(plan, scripts.collect(), open, &messages)?;
     drop(messages);
     // It is fine to run without: the workers are then only a little later.
     let _ = rustix::process::nice(COLLECTOR_NICE);
@@ -240,7 +245,7 @@ fn run_workers(
         .and_then(|()| measure(dir, plan, live, &workers, inbox, metrics.as_ref()));
     live.finish();
     workers.end();
-    Ok((outcome?, metrics, interrupts))
+    Ok((outcome?, metrics))
 }
 
 /// Tells the board when phases begin, or are planned to.
