@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use tidemark_host::cpu::CpuSet;
 
 use crate::slo::Rule;
@@ -24,6 +25,8 @@ pub struct Cli {
 pub enum Command {
     /// Put load on a target and report its latency
     Run(Box<RunArgs>),
+    /// Find the highest rate, or the most connections, that keep rules
+    Search(Box<SearchArgs>),
     /// Check whether this machine can carry a run, and say what to change
     Doctor(DoctorArgs),
 }
@@ -44,7 +47,7 @@ Exit codes: 0 valid, 1 a rule was violated, 2 wrong usage, 3 the run cannot be t
 or a rule could not be judged, 4 could not run.")]
 pub struct RunArgs {
     /// Connections held open
-    #[arg(short, long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(short, long, value_name = "N", default_value_t = CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub connections: u32,
 
     /// Requests per second over all connections (open loop)
@@ -66,6 +69,81 @@ pub struct RunArgs {
     /// Also write report.json to standard output, instead of the table; only `-` is accepted
     #[arg(long, value_name = "-", value_parser = ["-"])]
     pub json: Option<String>,
+}
+
+/// `search`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The load is doubled until a rule is violated, then bisected. A target that does not carry a load, by
+errors or by falling behind, violates the rules there. A bad step is believed when it is bad twice,
+and the answer is run once more. When the load generator itself cannot be trusted any further, the
+search ends there and says so.
+
+Each step is a run with its results in a directory of its own beneath that of the search, where
+search.json has the curve of latency over load. `run --help` says what a RULE is.
+
+Exit codes: 0 found, 1 not even the first load keeps the rules, 2 wrong usage, 3 nothing could be
+trusted, or interrupted, 4 could not run.")]
+pub struct SearchArgs {
+    /// What to raise: the requests per second, or the connections
+    #[arg(long, value_enum)]
+    pub find: Find,
+
+    /// A rule that must be kept, such as 'response.p99 < 2ms'; repeat it for more
+    #[arg(long, value_name = "RULE")]
+    pub slo: Vec<Rule>,
+
+    /// The load to begin with [default: 1000 requests per second, or 100 connections]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub from: Option<u64>,
+
+    /// The highest load to try
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub max: u64,
+
+    /// How near to find the limit, as a share of it
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_resolution)]
+    pub resolution: f64,
+
+    /// How long to measure in each step, after its warm-up
+    #[arg(short = 'd', long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
+    pub step_duration: Duration,
+
+    /// Connections held open, with --find rate [default: 100]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub connections: Option<u32>,
+
+    /// Requests per second over all connections, with --find connections [default: a closed loop]
+    #[arg(short, long, value_name = "PER_SECOND", value_parser = parse_rate)]
+    pub rate: Option<f64>,
+
+    /// How.
+    #[command(flatten)]
+    pub load: LoadArgs,
+
+    /// Also write search.json to standard output, instead of the table; only `-` is accepted
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    pub json: Option<String>,
+}
+
+/// `--find`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Find {
+    /// The highest rate that keeps the rules
+    Rate,
+    /// The most connections that keep the rules
+    Connections,
+}
+
+impl Find {
+    /// What a load is counted in.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Rate => "requests per second",
+            Self::Connections => "connections",
+        }
+    }
 }
 
 /// How load is put on a target: everything but how much of it there is, and for how long.
@@ -162,6 +240,8 @@ pub struct DoctorArgs {
     pub connections: u64,
 }
 
+/// Connections held open unless the user says otherwise.
+pub const CONNECTIONS: u32 = 100;
 /// Rates beyond this are no schedule: a hundred nanoseconds is the cost of a send.
 const RATE_MAX: f64 = 10_000_000.0;
 /// A day: longer runs are cut into several.
@@ -171,6 +251,20 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
         _ => Err(format!("a rate is a number above 0 and up to {RATE_MAX}, such as 20000")),
+    }
+}
+
+/// A search could not tell finer loads apart, and would take a step for each.
+const RESOLUTION_MIN: f64 = 0.001;
+
+fn parse_resolution(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse(),
+    };
+    match share {
+        Ok(share) if (RESOLUTION_MIN..=1.0).contains(&share) => Ok(share),
+        _ => Err("a resolution is a share from 0.1% to 100%, such as 5% or 0.05".to_owned()),
     }
 }
 

@@ -2,8 +2,8 @@
 //! arrival, and declares its own run invalid when the generator was the bottleneck.
 //!
 //! Data flows one way: `argv -> Plan -> Schedule -> worker <-> session -> Recorder -> merge -> Report -> files,
-//! table, verdict, exit code`. [`schedule`], [`dispatch`], [`record`], [`verdict`] and [`slo`] are pure: they take time and
-//! facts as arguments and touch neither sockets nor clocks.
+//! table, verdict, exit code`. [`schedule`], [`dispatch`], [`record`], [`verdict`], [`slo`] and [`search`] are pure: they
+//! take time and facts as arguments and touch neither sockets nor clocks; [`search::steps`] runs what a search asks for.
 
 pub mod capacity;
 pub mod cli;
@@ -25,6 +25,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod search;
 pub mod session;
 pub mod slo;
 pub mod socket;

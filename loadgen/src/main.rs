@@ -5,22 +5,21 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tidemark_loadgen::capacity::Machine;
-use tidemark_loadgen::cli::{Cli, Command, RunArgs};
+use tidemark_loadgen::cli::{Cli, Command, RunArgs, SearchArgs};
 use tidemark_loadgen::interrupt::Interrupts;
 use tidemark_loadgen::live::Live;
 use tidemark_loadgen::plan::{Plan, PlanError};
 use tidemark_loadgen::report::{Report, table};
 use tidemark_loadgen::run::RunError;
+use tidemark_loadgen::search::curve;
+use tidemark_loadgen::search::steps::{self, StepError};
 use tidemark_loadgen::{doctor, run};
 use tidemark_program::Exit;
 
 fn main() -> ExitCode {
     let exit = match Cli::parse().command {
-        Command::Run(args) => run_load(&args).unwrap_or_else(|error| {
-            // Nothing is left to do when standard error is closed.
-            drop(writeln!(io::stderr(), "tidemark-loadgen: {error}"));
-            exit_of(&error)
-        }),
+        Command::Run(args) => run_load(&args).unwrap_or_else(|error| told(&error)),
+        Command::Search(args) => search_load(&args).unwrap_or_else(|error| told(&error)),
         Command::Doctor(args) => {
             let (table, is_enough) = doctor::run(args.connections);
             drop(io::stdout().write_all(table.as_bytes()));
@@ -54,8 +53,37 @@ fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
     Ok(report.exit())
 }
 
+fn search_load(args: &SearchArgs) -> anyhow::Result<Exit> {
+    let mut finished = steps::run(args, &Machine::read()?)?;
+    let shown = if args.json.is_some() {
+        serde_json::to_string_pretty(&finished.curve)? + "\n"
+    } else {
+        format!("{}results in {}\n", curve::render(&finished.curve), finished.dir.display())
+    };
+    // As above.
+    drop(io::stdout().write_all(shown.as_bytes()));
+    let exit = match finished.failure.take() {
+        Some(failure) => told(&failure.into()),
+        None => finished.curve.result.exit(),
+    };
+    finished.linger(&Live::new(args.load.live));
+    Ok(exit)
+}
+
+/// Tells an error, and what to exit with for it.
+fn told(error: &anyhow::Error) -> Exit {
+    // Nothing is left to do when standard error is closed.
+    drop(writeln!(io::stderr(), "tidemark-loadgen: {error}"));
+    exit_of(error)
+}
+
 fn exit_of(error: &anyhow::Error) -> Exit {
-    match (error.downcast_ref::<PlanError>(), error.downcast_ref::<RunError>()) {
+    let (plan, run) = match error.downcast_ref::<StepError>() {
+        Some(StepError::Plan(error)) => (Some(error), None),
+        Some(StepError::Run(error)) => (None, Some(error)),
+        None => (error.downcast_ref::<PlanError>(), error.downcast_ref::<RunError>()),
+    };
+    match (plan, run) {
         (Some(PlanError::Target(_) | PlanError::Usage(_)), _) => Exit::Usage,
         (_, Some(RunError::Interrupted)) => Exit::NotTrustworthy,
         _ => Exit::CouldNotRun,

@@ -21,6 +21,12 @@ pub(crate) enum Fault {
         #[arg(long)]
         http: bool,
     },
+    /// Echoes, one request after another over all connections, each taking the same time: so it does 1/TIME a second
+    Slow {
+        /// TIME
+        #[arg(long = "per-request", value_name = "TIME", default_value = "2ms", value_parser = humantime::parse_duration)]
+        service: Duration,
+    },
     /// Accepts and resets at once
     Reset,
     /// Accepts, reads, and never answers
@@ -80,7 +86,10 @@ impl Session {
     ) -> bool {
         match fault {
             Fault::Reset | Fault::Silent => false,
-            Fault::Stall { http: false, .. } | Fault::Wrong { .. } | Fault::Drop { .. } => {
+            Fault::Stall { http: false, .. }
+            | Fault::Slow { .. }
+            | Fault::Wrong { .. }
+            | Fault::Drop { .. } => {
                 output.extend_from_slice(input);
                 self.replies += 1;
                 *replies_of_all += 1;

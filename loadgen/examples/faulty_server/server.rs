@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::fault::{Fault, Session};
-use crate::stall::Stalls;
+use crate::stall::{Stalls, stop_for};
 
 /// Connections that may wait to be accepted: more than a load generator opens while the server stops.
 const BACKLOG: i32 = 4096;
@@ -151,6 +151,9 @@ fn serve(conn: &mut Conn, fault: &Fault, replies: &mut u64, buffer: &mut [u8]) -
         match conn.stream.read(buffer)? {
             0 => return Ok(()),
             length => {
+                if let Fault::Slow { service } = fault {
+                    stop_for(*service);
+                }
                 let input = &buffer[..length];
                 conn.ends = conn.session.answer(fault, replies, input, &mut conn.unsent);
             }

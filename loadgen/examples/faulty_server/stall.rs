@@ -28,14 +28,16 @@ impl Stalls {
         if began < self.next {
             return;
         }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the sleep is the fault itself, not a wait for something"
-        )]
-        std::thread::sleep(self.length);
+        stop_for(self.length);
         let now = Instant::now();
         while self.next <= now {
             self.next += self.every;
         }
     }
+}
+
+/// The whole server does nothing for this long.
+#[expect(clippy::disallowed_methods, reason = "the sleep is the fault itself, not a wait for something")]
+pub(crate) fn stop_for(length: Duration) {
+    std::thread::sleep(length);
 }

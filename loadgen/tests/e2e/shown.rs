@@ -50,7 +50,11 @@ fn the_table_with_rules() {
 #[test]
 fn help_is_on_standard_output() {
     let loadgen = Loadgen::new();
-    for (name, args) in [("help", ["--help"].as_slice()), ("help_run", &["run", "--help"])] {
+    for (name, args) in [
+        ("help", ["--help"].as_slice()),
+        ("help_run", &["run", "--help"]),
+        ("help_search", &["search", "--help"]),
+    ] {
         let finished = loadgen.invoke(args);
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
         insta::assert_snapshot!(name, finished.stdout);

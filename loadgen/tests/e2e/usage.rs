@@ -67,3 +67,19 @@ fn rules_that_are_none_are_told_with_their_place() {
     assert_told("run 127.0.0.1:1 --slo response.p99<2", &["--slo", "column 14", "2ms"]);
     assert_told("run 127.0.0.1:1 --slo mian.lost==0", &["--slo", "did you mean main?"]);
 }
+
+#[test]
+fn searches_that_make_no_sense_are_told_with_what_would() {
+    assert_told("search 127.0.0.1:1 --slo lost==0", &["--find"]);
+    assert_told("search 127.0.0.1:1 --find latency --slo lost==0", &["--find", "connections"]);
+    assert_told("search 127.0.0.1:1 --find rate", &["--slo 'response.p99 < 2ms'"]);
+    assert_told("search 127.0.0.1:1 --find rate --slo lost==0 -r 100", &["--rate", "--from"]);
+    assert_told("search 127.0.0.1:1 --find rate --slo lost==0 --arrival closed", &["closed has no rate"]);
+    assert_told("search 127.0.0.1:1 --find connections --slo lost==0 -c 100", &["--connections", "--from"]);
+    assert_told("search 127.0.0.1:1 --find rate --slo lost==0 --max 10", &["--max 10", "1000"]);
+    assert_told("search 127.0.0.1:1 --find rate --slo mian.lost==0", &["did you mean main?"]);
+    for resolution in ["0", "0.01%", "101%", "fine", "nan"] {
+        let args = format!("search 127.0.0.1:1 --find rate --slo lost==0 --resolution {resolution}");
+        assert_told(&args, &["--resolution", "5%"]);
+    }
+}
