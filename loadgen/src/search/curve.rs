@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use tidemark_program::Exit;
 
 use super::{Ended, Outcome, STEPS_MAX, Search};
 use crate::cli::Find;
 use crate::report::units::{Count, Ns};
 use crate::report::{Latency, Population, Report};
 use crate::slo::Judgement;
-use tidemark_program::Exit;
 
 /// The version of the shape of [`Curve`].
 pub const SCHEMA_VERSION: u32 = 1;
