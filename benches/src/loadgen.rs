@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(args.connections, 50);
         assert_eq!(args.rate, Some(2000.0));
         assert_eq!(args.duration, load.duration);
-        assert_eq!(args.output, load.output);
-        assert_eq!(args.pin.map(|pin| pin.to_string()).as_deref(), Some("1"));
+        assert_eq!(args.load.output, load.output);
+        assert_eq!(args.load.pin.map(|pin| pin.to_string()).as_deref(), Some("1"));
     }
 }
