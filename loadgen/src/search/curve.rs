@@ -220,9 +220,12 @@ fn row(out: &mut String, step: &Step) {
         let done = point.completed_per_s.round() as u64;
         let Tail { p50_ns, p99_ns, p99_9_ns, max_ns } = point.response;
         let _ = write!(out, "{start}{:>9}", Count(done));
-        for ns in [p50_ns, p99_ns, p99_9_ns, max_ns, point.lag.p99_ns] {
+        for ns in [p50_ns, p99_ns, p99_9_ns, max_ns] {
             let _ = write!(out, "{:>10}", Ns(ns));
         }
+        // A closed loop has none, which is not the same as being on time.
+        let lag = if point.lag.max_ns > 0 { Ns(point.lag.p99_ns).to_string() } else { "-".to_owned() };
+        let _ = write!(out, "{lag:>10}");
         let name = if has_several { format!("  {}", point.name) } else { String::new() };
         let _ = writeln!(out, "{name}");
         start = " ".repeat(start.len());
@@ -338,6 +341,7 @@ mod tests {
         curve.steps.truncate(1);
         let mut heartbeat = curve.steps[0].populations[0].clone();
         heartbeat.name = "heartbeat".to_owned();
+        heartbeat.lag = Tail::default();
         curve.steps[0].populations.push(heartbeat);
         insta::assert_snapshot!(render(&curve));
     }
