@@ -78,14 +78,26 @@ check_compose_failure() {
     compose down --volumes --timeout 20 >>"$work/compose-failure.log" 2>&1
 }
 
-# As many connections as a small machine holds: what is shown is the profile, not the machine.
+# Found, not even the first load, or limited by the load generator: each is an answer.
+searched() { [ "$(jq '.steps | length' "$1")" -ge 1 ] && [[ $2 =~ ^[013]$ ]]; }
+
+# As many connections as a small machine holds, and as short a search: what is shown is the profiles, not the machine.
 check_profiles() {
-    local code=0
+    local code=0 curve
     export SCALE_CONNECTIONS=3000 SCALE_RATE=500 SCALE_DURATION=5s LOADGEN_METRICS_LINGER=0s
     compose --profile scale up --no-build --exit-code-from scale scale >"$work/compose-scale.log" 2>&1 || code=$?
     show_run compose-scale scale 4
     check "compose: profile scale holds $(report '.populations[0].connections.peak_open') of $SCALE_CONNECTIONS connections" \
         test "$(report '.populations[0].connections.peak_open')" = "$SCALE_CONNECTIONS"
     check "compose: profile scale: the exit code $code is the verdict $(report .verdict.valid)" verdict_is_the_exit_code "$code"
-    compose --profile scale down --volumes --timeout 20 >>"$work/compose-scale.log" 2>&1
+
+    export SEARCH_FROM=200 SEARCH_MAX=400 SEARCH_RESOLUTION=50% SEARCH_STEP_DURATION=2s SEARCH_WITH=--connections=20
+    export SEARCH_SLO='response.p50 < 1s'
+    code=0
+    compose --profile search up --no-build --exit-code-from search search >"$work/compose-search.log" 2>&1 || code=$?
+    show_run compose-search search 12
+    curve=$(dirname "$(report_file)")/search.json
+    check "compose: profile search leaves a curve of $(jq '.steps | length' "$curve") steps, and exits with $code" \
+        searched "$curve" "$code"
+    compose --profile scale --profile search down --volumes --timeout 20 >>"$work/compose-search.log" 2>&1
 }

@@ -77,11 +77,15 @@ pub(crate) fn metric(admin: SocketAddr, series: &str) -> u64 {
 pub(crate) fn owed(echo: SocketAddr, admin: SocketAddr) -> TcpStream {
     // More than all sockets on the way take, as large as the kernel may make them.
     const TOTAL: usize = 64 << 20;
+    // A worker that has no CPU for a moment stands still between a read and its write, too. Each look is two answers of the
+    // server, so that a worker that could go on has been given the CPU long before so many.
+    const LOOKS: u32 = 20;
     let stream = connect(echo);
     stream.set_nonblocking(true).unwrap();
     let piece = vec![0; 64 * 1024];
     let mut total = 0;
     let mut before = (0, 0);
+    let mut looks = 0;
     eventually("the server holds what it cannot send", || {
         while let Ok(bytes) = (&stream).write(&piece) {
             total += bytes;
@@ -89,9 +93,10 @@ pub(crate) fn owed(echo: SocketAddr, admin: SocketAddr) -> TcpStream {
         }
         let received = metric(admin, "tidemark_received_bytes_total");
         let now = (received, metric(admin, "tidemark_sent_bytes_total"));
-        let holds = now == before && now.0 > now.1;
+        let is_stuck = now == before && now.0 > now.1;
+        looks = if is_stuck { looks + 1 } else { 0 };
         before = now;
-        holds
+        looks >= LOOKS
     });
     stream.set_nonblocking(false).unwrap();
     stream
