@@ -30,6 +30,8 @@ import sources  # noqa: E402 (the same)
 MAY_BE_EMPTY = {
     "Arrivals that did not complete": "everything completed",
     "Errors by kind": "a kind that has not occurred is absent",
+    "Connect time": "connections are opened within a second or so, which a busy scraper can miss",
+    "Rules of the run": "a run without --slo has none",
     "Connection tracking": "absent where it is not loaded",
     "tidemark_host_tcp_memory_limit_bytes": "net.ipv4.tcp_mem is the machine's, and not to be seen in a container",
     "HTTP requests by status": "no HTTP in a run over raw echo",
