@@ -1,4 +1,4 @@
-//! A client that does an exact number of echoes, so that what a server spent can be divided by what it did.
+//! A client that does an exact number of exchanges, so that what a server spent can be divided by what it did.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -8,21 +8,23 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::exchange::{self, Exchange};
+
 /// Without any reply for this long the target is taken for dead.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// More than a payload, so that a read that fills it shows a reply that is too long.
-const READ_BYTES: usize = 16 * 1024;
+/// More than a reply, so that one that is too long shows.
+const READ_BYTES: usize = 2 * exchange::BYTES_MAX;
 
 const EVENTS_MAX: usize = 1024;
 
-/// Connections to one echo server, each with at most one request in flight.
+/// Connections to one server, each with at most one request in flight.
 #[derive(Debug)]
 pub struct ClosedLoop {
     poll: Poll,
     events: Events,
     conns: Vec<Conn>,
-    payload: Vec<u8>,
+    exchange: Exchange,
     buffer: Vec<u8>,
 }
 
@@ -37,11 +39,8 @@ impl ClosedLoop {
     /// Opens the connections, one after the other.
     ///
     /// # Errors
-    /// When one cannot be opened, or the payload is not of 1 to 8,192 bytes.
-    pub fn connect(target: SocketAddr, connections: usize, payload_bytes: usize) -> io::Result<Self> {
-        if !(1..=READ_BYTES / 2).contains(&payload_bytes) {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "the payload must have 1 to 8192 bytes"));
-        }
+    /// When one cannot be opened.
+    pub fn connect(target: SocketAddr, connections: usize, exchange: Exchange) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut conns = Vec::with_capacity(connections);
         for index in 0..connections {
@@ -56,21 +55,21 @@ impl ClosedLoop {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             conns,
-            payload: (0..=u8::MAX).cycle().take(payload_bytes).collect(),
+            exchange,
             buffer: vec![0; READ_BYTES],
         })
     }
 
-    /// Does exactly `count` echoes over all connections. When this returns, every reply has been read.
+    /// Does exactly `count` exchanges over all connections. When this returns, every reply has been read.
     ///
     /// # Errors
-    /// When the target closes, replies with other bytes, or is silent for ten seconds.
-    pub fn echo(&mut self, count: u64) -> io::Result<()> {
+    /// When the target closes, replies wrongly, or is silent for ten seconds.
+    pub fn run(&mut self, count: u64) -> io::Result<()> {
         let (mut unsent, mut unanswered) = (count, count);
         for conn in &mut self.conns {
             if unsent > 0 {
                 unsent -= 1;
-                send(&mut conn.stream, &self.payload)?;
+                send(&mut conn.stream, self.exchange.request())?;
             }
         }
         while unanswered > 0 {
@@ -83,11 +82,11 @@ impl ClosedLoop {
             }
             for event in &self.events {
                 let conn = &mut self.conns[event.token().0];
-                if conn.receive(&self.payload, &mut self.buffer)? {
+                if conn.receive(&self.exchange, &mut self.buffer)? {
                     unanswered -= 1;
                     if unsent > 0 {
                         unsent -= 1;
-                        send(&mut conn.stream, &self.payload)?;
+                        send(&mut conn.stream, self.exchange.request())?;
                     }
                 }
             }
@@ -98,7 +97,7 @@ impl ClosedLoop {
 
 impl Conn {
     /// Whether the reply is complete now. With one request in flight one read gets all there is.
-    fn receive(&mut self, payload: &[u8], buffer: &mut [u8]) -> io::Result<bool> {
+    fn receive(&mut self, exchange: &Exchange, buffer: &mut [u8]) -> io::Result<bool> {
         let bytes = match self.stream.read(buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(bytes) => bytes,
@@ -107,11 +106,11 @@ impl Conn {
             }
             Err(error) => return Err(error),
         };
-        if payload.get(self.received..self.received + bytes) != Some(&buffer[..bytes]) {
-            return Err(io::Error::new(ErrorKind::InvalidData, "the reply is not what was sent"));
+        if !exchange.accepts(self.received, &buffer[..bytes]) {
+            return Err(io::Error::new(ErrorKind::InvalidData, "the reply is not the one it should be"));
         }
         self.received += bytes;
-        let is_complete = self.received == payload.len();
+        let is_complete = self.received == exchange.reply_bytes();
         if is_complete {
             self.received = 0;
         }
@@ -120,9 +119,9 @@ impl Conn {
 }
 
 /// The socket is empty whenever this is called, so that the whole request fits.
-fn send(stream: &mut std::net::TcpStream, payload: &[u8]) -> io::Result<()> {
-    match stream.write(payload)? {
-        bytes if bytes == payload.len() => Ok(()),
+fn send(stream: &mut std::net::TcpStream, request: &[u8]) -> io::Result<()> {
+    match stream.write(request)? {
+        bytes if bytes == request.len() => Ok(()),
         _ => Err(ErrorKind::WriteZero.into()),
     }
 }
@@ -162,9 +161,9 @@ mod tests {
     #[test]
     fn exactly_so_many_echoes_are_done() {
         let (addr, total) = serve(5, |_| {});
-        let mut client = ClosedLoop::connect(addr, 5, 64).unwrap();
+        let mut client = ClosedLoop::connect(addr, 5, Exchange::echo(64).unwrap()).unwrap();
         for (count, sum) in [(1, 1), (3, 4), (1000, 1004), (0, 1004)] {
-            client.echo(count).unwrap();
+            client.run(count).unwrap();
             assert_eq!(total.load(Ordering::SeqCst), sum * 64);
         }
     }
@@ -172,15 +171,7 @@ mod tests {
     #[test]
     fn a_reply_of_other_bytes_is_an_error() {
         let (addr, _) = serve(1, |bytes| bytes[0] ^= 1);
-        let mut client = ClosedLoop::connect(addr, 1, 64).unwrap();
-        assert_eq!(client.echo(1).unwrap_err().kind(), ErrorKind::InvalidData);
-    }
-
-    #[test]
-    fn a_payload_that_cannot_be_told_whole_is_refused() {
-        for bytes in [0, READ_BYTES] {
-            let error = ClosedLoop::connect("127.0.0.1:1".parse().unwrap(), 1, bytes).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        }
+        let mut client = ClosedLoop::connect(addr, 1, Exchange::echo(64).unwrap()).unwrap();
+        assert_eq!(client.run(1).unwrap_err().kind(), ErrorKind::InvalidData);
     }
 }

@@ -53,6 +53,7 @@ pub fn run(session: &Session, args: &ConnectionsArgs) -> Result<Exit, MeasureErr
             cpu: scaled.apart.map(|apart| apart.server),
             workers: None,
             max_connections: Some(scaled.connections + CONNECTIONS_SPARE),
+            http: false,
         },
     )?;
     session.say(format_args!(
@@ -63,6 +64,7 @@ pub fn run(session: &Session, args: &ConnectionsArgs) -> Result<Exit, MeasureErr
         target: server.echo,
         connections: scaled.connections,
         arrivals: Arrivals::Poisson(scaled.rate),
+        warmup: None,
         duration: args.duration,
         cpu: scaled.apart.map(|apart| apart.client),
         output: session.results.clone(),
@@ -84,7 +86,7 @@ fn watch(session: &Session, server: &Server, load: &Load) -> Result<(Report, u64
     let mut running = load.start(session)?;
     let mut server_open = 0;
     loop {
-        if let Some(status) = running.wait(session, Some(COUNT_EVERY))? {
+        if let Some(status) = running.wait(&session.interrupt, Some(COUNT_EVERY))? {
             return Ok((running.report(status)?, server_open));
         }
         let open =

@@ -19,6 +19,7 @@ use crate::cli::CpuArgs;
 use crate::closed_loop::ClosedLoop;
 use crate::cpu_time;
 use crate::error::MeasureError;
+use crate::exchange::Exchange;
 use crate::listening;
 use crate::results;
 use crate::scale::{Allowed, Apart};
@@ -135,7 +136,7 @@ fn measure_block(
 
 fn server_slot(session: &Session, args: &CpuArgs, apart: Apart) -> Result<f64, MeasureError> {
     let server =
-        Server::start(session, Options { cpu: Some(apart.server), workers: Some(1), max_connections: None })?;
+        Server::start(session, Options { cpu: Some(apart.server), workers: Some(1), ..Options::default() })?;
     let ns = ns_per_echo(session, args, apart.client, Program::Server, server.pid(), server.echo)?;
     server.stop();
     Ok(ns)
@@ -168,10 +169,12 @@ fn ns_per_echo(
     let client = || {
         let cpu = CpuSet::new([client_cpu]).map_err(io::Error::other);
         cpu.and_then(|cpu| affinity::pin(&cpu)).map_err(MeasureError::io("pin the client"))?;
-        let mut client = ClosedLoop::connect(target, args.connections, args.payload).map_err(client_error)?;
-        client.echo(args.echoes / WARM_UP_PARTS).map_err(client_error)?;
+        let mut client = Exchange::echo(args.payload)
+            .and_then(|echo| ClosedLoop::connect(target, args.connections, echo))
+            .map_err(client_error)?;
+        client.run(args.echoes / WARM_UP_PARTS).map_err(client_error)?;
         let before_ns = cpu_time::at_rest_ns(pid, &session.interrupt)?;
-        client.echo(args.echoes).map_err(client_error)?;
+        client.run(args.echoes).map_err(client_error)?;
         let after_ns = cpu_time::at_rest_ns(pid, &session.interrupt)?;
         Ok((after_ns - before_ns) as f64 / args.echoes as f64)
     };

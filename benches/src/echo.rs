@@ -28,6 +28,7 @@ pub fn run(session: &Session, args: &EchoArgs) -> Result<Exit, MeasureError> {
             cpu: scaled.apart.map(|apart| apart.server),
             workers: None,
             max_connections: Some(scaled.connections + CONNECTIONS_SPARE),
+            http: false,
         },
     )?;
     let pins = scaled.apart.map_or_else(String::new, |apart| {
@@ -43,6 +44,7 @@ pub fn run(session: &Session, args: &EchoArgs) -> Result<Exit, MeasureError> {
         target: server.echo,
         connections: scaled.connections,
         arrivals: Arrivals::Poisson(scaled.rate),
+        warmup: None,
         duration: args.duration,
         cpu: scaled.apart.map(|apart| apart.client),
         output: session.results.clone(),

@@ -1,7 +1,7 @@
 //! Measurements of the real programs, each in processes of its own, over loopback.
 //!
 //! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`]), reads figures where they
-//! are exact ([`closed_loop`], [`cpu_time`], [`idle`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones
+//! are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`idle`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones
 //! ([`results`]). What a host allows is decided in [`scale`], which is pure. The measurements themselves are [`echo`],
 //! [`memory`], [`cpu`], [`stall`] and [`connections`].
 
@@ -13,6 +13,7 @@ pub mod cpu;
 pub mod cpu_time;
 pub mod echo;
 pub mod error;
+pub mod exchange;
 pub mod gate;
 pub mod idle;
 pub mod interrupt;

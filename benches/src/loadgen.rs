@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tidemark_loadgen::report::Report;
 use tidemark_program::Exit;
 
 use crate::binaries::Program;
 use crate::error::MeasureError;
+use crate::interrupt::Interrupt;
 use crate::process::Process;
 use crate::session::Session;
 
@@ -24,6 +26,8 @@ pub struct Load {
     pub connections: u64,
     /// How requests arrive.
     pub arrivals: Arrivals,
+    /// How long to load the target before; `None` leaves that to the load generator.
+    pub warmup: Option<Duration>,
     /// Length of the measured window.
     pub duration: Duration,
     /// The CPU to run on; `None` leaves that to the scheduler.
@@ -49,7 +53,10 @@ impl Load {
         let mut args: Vec<OsString> = vec!["run".into(), format!("tcp://{}", self.target).into()];
         let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
         flag("--connections", self.connections.to_string().into());
-        flag("--duration", humantime::format_duration(self.duration).to_string().replace(' ', "").into());
+        flag("--duration", duration(self.duration));
+        if let Some(warmup) = self.warmup {
+            flag("--warmup", duration(warmup));
+        }
         flag("--output", self.output.clone().into());
         match self.arrivals {
             Arrivals::Poisson(rate) => flag("--rate", rate.to_string().into()),
@@ -65,18 +72,14 @@ impl Load {
         args
     }
 
-    fn command(&self, session: &Session) -> Result<Command, MeasureError> {
-        let mut command = Command::new(session.binaries.path(Program::Loadgen)?);
-        command.args(self.args()).stdin(Stdio::null());
-        Ok(command)
-    }
-
     /// Runs it with the user's own terminal: its progress, its table.
     ///
     /// # Errors
     /// When it cannot be started, or is interrupted.
     pub fn show(&self, session: &Session) -> Result<Exit, MeasureError> {
-        let mut process = spawn(&mut self.command(session)?)?;
+        let mut command = Command::new(session.binaries.path(Program::Loadgen)?);
+        command.args(self.args()).stdin(Stdio::null());
+        let mut process = spawn(&mut command)?;
         // Without a timeout there is always a status.
         let status = process.wait(&session.interrupt, None)?;
         Ok(status.map_or(Exit::CouldNotRun, Exit::from))
@@ -87,8 +90,16 @@ impl Load {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&self, session: &Session) -> Result<Running, MeasureError> {
-        let mut command = self.command(session)?;
-        command.args(["--json", "-", "--live", "off"]).stdout(Stdio::piped());
+        self.start_as(Command::new(session.binaries.path(Program::Loadgen)?))
+    }
+
+    /// Starts the load generator that `command` names, in silence as [`Self::start`] does.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_as(&self, mut command: Command) -> Result<Running, MeasureError> {
+        command.args(self.args()).args(["--json", "-", "--live", "off"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = spawn(&mut command)?;
         let stdout = process.take_stdout();
         let read = move || {
@@ -110,10 +121,14 @@ impl Load {
     /// When there is no report.
     pub fn report(&self, session: &Session) -> Result<Report, MeasureError> {
         let mut running = self.start(session)?;
-        let status = running.wait(session, None)?;
+        let status = running.wait(&session.interrupt, None)?;
         // Without a timeout there is always a status.
         running.report(status.unwrap_or_default())
     }
+}
+
+fn duration(duration: Duration) -> OsString {
+    humantime::format_duration(duration).to_string().replace(' ', "").into()
 }
 
 fn spawn(command: &mut Command) -> Result<Process, MeasureError> {
@@ -134,17 +149,17 @@ impl Running {
     /// When it is interrupted.
     pub fn wait(
         &mut self,
-        session: &Session,
+        interrupt: &Interrupt,
         timeout: Option<Duration>,
     ) -> Result<Option<ExitStatus>, MeasureError> {
-        self.process.wait(&session.interrupt, timeout)
+        self.process.wait(interrupt, timeout)
     }
 
-    /// The report of a run that has ended with `status`.
+    /// The report of a run that has ended with `status`, or those parts of it that `T` has.
     ///
     /// # Errors
     /// When there is none.
-    pub fn report(self, status: ExitStatus) -> Result<Report, MeasureError> {
+    pub fn report<T: DeserializeOwned>(self, status: ExitStatus) -> Result<T, MeasureError> {
         let json = self.report.join().unwrap_or_default();
         match Exit::from(status) {
             Exit::Good | Exit::JudgedBad | Exit::NotTrustworthy if !json.is_empty() => {
@@ -168,6 +183,7 @@ mod tests {
             target: "127.0.0.1:7".parse().unwrap(),
             connections: 50,
             arrivals: Arrivals::Constant(2000.0),
+            warmup: Some(Duration::from_millis(300)),
             duration: Duration::from_millis(90_500),
             cpu: Some(1),
             output: "results/stall".into(),
@@ -181,5 +197,6 @@ mod tests {
         assert_eq!(args.duration, load.duration);
         assert_eq!(args.load.output, load.output);
         assert_eq!(args.load.pin.map(|pin| pin.to_string()).as_deref(), Some("1"));
+        assert_eq!(Some(args.warmup), load.warmup);
     }
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::binaries::Program;
 use crate::error::MeasureError;
+use crate::interrupt::Interrupt;
 use crate::listening::{self, Lines};
 use crate::process::Process;
 use crate::server_log::Addresses;
@@ -19,6 +20,8 @@ pub struct Options {
     pub workers: Option<usize>,
     /// Connections that it must hold; `None` for what its descriptors allow.
     pub max_connections: Option<u64>,
+    /// Whether it serves HTTP, too.
+    pub http: bool,
 }
 
 /// A running server.
@@ -27,32 +30,42 @@ pub struct Server {
     process: Process,
     /// Where raw echo is served.
     pub echo: SocketAddr,
+    /// Where HTTP is served, when it was asked for.
+    pub http: Option<SocketAddr>,
     /// Where its metrics are.
     pub admin: SocketAddr,
 }
 
 impl Server {
-    /// Starts one and waits until it is ready.
+    /// Starts the session's own and waits until it is ready.
     ///
     /// # Errors
     /// When it does not become ready.
     pub fn start(session: &Session, options: Options) -> Result<Self, MeasureError> {
-        let mut command = Command::new(session.binaries.path(Program::Server)?);
+        let command = Command::new(session.binaries.path(Program::Server)?);
+        Self::start_as(command, options, &[], &session.interrupt)
+    }
+
+    /// Starts the server that `command` names, with `more` flags of `serve`, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_as(
+        mut command: Command,
+        options: Options,
+        more: &[String],
+        interrupt: &Interrupt,
+    ) -> Result<Self, MeasureError> {
         command
-            .args([
-                "--log",
-                "json",
-                "serve",
-                "--echo",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-            ])
+            .args(["--log", "json", "serve", "--echo", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             // Whatever the user's shell asks for, the lines below are needed.
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        if options.http {
+            command.args(["--http", "127.0.0.1:0"]);
+        }
         let flags = [
             ("--pin", options.cpu.map(|cpu| cpu as u64)),
             ("--workers", options.workers.map(|workers| workers as u64)),
@@ -63,6 +76,7 @@ impl Server {
                 command.args([flag, &value.to_string()]);
             }
         }
+        command.args(more);
         let name = Program::Server.name();
         let mut process = Process::spawn(&mut command).map_err(MeasureError::io(format!("start {name}")))?;
         let lines = match process.take_stderr() {
@@ -70,10 +84,10 @@ impl Server {
             None => Lines::of(std::io::empty())?,
         };
         let mut addresses = Addresses::default();
-        let (echo, admin) = listening::wait_until(name, &lines, &mut process, &session.interrupt, |line| {
+        let (echo, admin) = listening::wait_until(name, &lines, &mut process, interrupt, |line| {
             addresses.take(line).then_some(addresses.echo.zip(addresses.admin))?
         })?;
-        Ok(Self { process, echo, admin })
+        Ok(Self { process, echo, http: addresses.http, admin })
     }
 
     /// Its process id.

@@ -17,6 +17,8 @@ struct Line {
 pub struct Addresses {
     /// Raw echo.
     pub echo: Option<SocketAddr>,
+    /// HTTP.
+    pub http: Option<SocketAddr>,
     /// Metrics, health and readiness.
     pub admin: Option<SocketAddr>,
 }
@@ -30,6 +32,7 @@ impl Addresses {
         if line.message == "listening" {
             match line.proto.as_deref() {
                 Some("echo") => self.echo = self.echo.or(line.addr),
+                Some("http") => self.http = self.http.or(line.addr),
                 Some("admin") => self.admin = line.addr,
                 _ => {}
             }
@@ -57,6 +60,7 @@ mod tests {
             log.lines().map(|line| addresses.take(line.trim())).filter(|&ready| ready).collect();
         assert_eq!(ready, [true]);
         assert_eq!(addresses.echo, Some("127.0.0.1:34909".parse().unwrap()));
+        assert_eq!(addresses.http, Some("127.0.0.1:8080".parse().unwrap()));
         assert_eq!(addresses.admin, Some("127.0.0.1:41299".parse().unwrap()));
     }
 }

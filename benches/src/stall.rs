@@ -114,6 +114,7 @@ pub fn run(session: &Session, args: &StallArgs) -> Result<Exit, MeasureError> {
         target: server.told,
         connections: CONNECTIONS,
         arrivals,
+        warmup: None,
         duration: args.duration,
         cpu: apart.map(|apart| apart.client),
         output: session.results.join("stall"),
