@@ -29,7 +29,7 @@ impl Program {
     }
 
     /// What `cargo build --release` must be given to make it.
-    const fn cargo_args(self) -> &'static str {
+    pub const fn cargo_args(self) -> &'static str {
         match self {
             Self::Server => "-p tidemark-server",
             Self::Loadgen => "-p tidemark-loadgen",

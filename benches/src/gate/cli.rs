@@ -1,0 +1,226 @@
+//! The command line of `tidemark-gate`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::metric::Metric;
+
+/// Is head slower than base? Measures two builds in turn and says PASS, FAIL or INCONCLUSIVE.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidemark-gate",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 PASS, 1 FAIL, 2 wrong usage, 3 INCONCLUSIVE or interrupted, 4 could not measure."
+)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure two builds and judge
+    Run(Box<RunArgs>),
+    /// Judge the slots of a run again, from its blocks.jsonl
+    Decide(DecideArgs),
+    /// How often the gate is wrong: false alarms, and slow-downs that it misses
+    Selftest(Box<SelftestArgs>),
+    /// Keep the results of runs, and see drift that no single run shows
+    #[command(subcommand)]
+    History(HistoryCommand),
+}
+
+/// `run`
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// The build that head is held against: a directory with tidemark-server
+    #[arg(long, value_name = "DIR")]
+    pub base: PathBuf,
+    /// The build that is judged: a directory with tidemark-server and tidemark-loadgen
+    #[arg(long, value_name = "DIR")]
+    pub head: PathBuf,
+    /// What base is called in reports, such as its commit
+    #[arg(long, value_name = "NAME", default_value = "base", value_parser = parse_name)]
+    pub base_name: String,
+    /// What head is called in reports, such as its commit
+    #[arg(long, value_name = "NAME", default_value = "head", value_parser = parse_name)]
+    pub head_name: String,
+    /// Measure for no longer than this; what is not decided by then is INCONCLUSIVE
+    #[arg(long, default_value = "10m", value_parser = parse_duration)]
+    pub budget: Duration,
+    /// What to measure
+    #[arg(long, value_enum, default_value_t)]
+    pub tier: Tier,
+    /// What tier B judges
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_metric, default_value = all_metrics())]
+    pub metrics: Vec<Metric>,
+    /// Seed of the order of slots [default: another one each time, which is printed]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Where gate.json, summary.md, junit.xml and blocks.jsonl go
+    #[arg(short, long, value_name = "DIR", default_value = "results/gate")]
+    pub output: PathBuf,
+    /// Do only this part of the work of a slot. Figures are then worth nothing; for tests
+    #[arg(long, hide = true, default_value_t = 1.0, value_parser = parse_part)]
+    pub work: f64,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Tier {
+    /// Counts: instructions, system calls, allocations, memory
+    A,
+    /// Times: CPU time and latency, by statistics
+    #[default]
+    B,
+    /// Counts, then times
+    Both,
+}
+
+/// `decide`
+#[derive(Clone, Debug, Args)]
+pub struct DecideArgs {
+    /// A blocks.jsonl, or one packed with gzip
+    #[arg(value_name = "FILE")]
+    pub record: PathBuf,
+}
+
+/// `selftest`
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("how").required(true).args(["recorded", "real"]))]
+pub struct SelftestArgs {
+    /// Resample the slots of a run of one build against itself (a blocks.jsonl, or one packed with gzip)
+    #[arg(long, value_name = "FILE")]
+    pub recorded: Option<PathBuf>,
+    /// Run the gate for real, without and with slow-downs injected
+    #[arg(long, requires_all = ["base", "faulty"])]
+    pub real: bool,
+    /// A build, with tidemark-server and tidemark-loadgen
+    #[arg(long, value_name = "DIR", requires = "real")]
+    pub base: Option<PathBuf>,
+    /// The same source built with `--features bench-faults`
+    #[arg(long, value_name = "DIR", requires = "real")]
+    pub faulty: Option<PathBuf>,
+    /// How often: gates resampled per row, or gates run per fault [default: 1000 resampled, 5 real]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub runs: Option<u32>,
+    /// For each real gate
+    #[arg(long, default_value = "10m", value_parser = parse_duration)]
+    pub budget: Duration,
+    /// Seed of what is drawn
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where the files of real gates go
+    #[arg(short, long, value_name = "DIR", default_value = "results/gate-selftest")]
+    pub output: PathBuf,
+    /// Do only this part of the work of a slot. Figures are then worth nothing; for tests
+    #[arg(long, hide = true, default_value_t = 1.0, value_parser = parse_part)]
+    pub work: f64,
+}
+
+/// `history`
+#[derive(Debug, Subcommand)]
+pub enum HistoryCommand {
+    /// Add a run to the history
+    Append {
+        /// The history, a line of JSON per run; made when it is not there
+        #[arg(value_name = "FILE")]
+        history: PathBuf,
+        /// The run
+        #[arg(long, value_name = "FILE", default_value = "results/gate/gate.json")]
+        gate: PathBuf,
+    },
+    /// Show the course of every metric, and where it drifts
+    Report {
+        /// The history
+        #[arg(value_name = "FILE")]
+        history: PathBuf,
+    },
+}
+
+/// Longer names are no use in a table.
+const NAME_BYTES_MAX: usize = 100;
+
+fn parse_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(format!("a name has 1 to {NAME_BYTES_MAX} printable bytes"));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_metric(text: &str) -> Result<Metric, String> {
+    let metric = Metric::ALL.into_iter().find(|metric| metric.name() == text);
+    metric.ok_or_else(|| format!("there are {}", all_metrics()))
+}
+
+fn all_metrics() -> String {
+    Metric::ALL.map(Metric::name).join(",")
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err("must be longer than 0".to_owned()),
+        Err(error) => Err(format!("{error}; write 90s or 10m")),
+    }
+}
+
+fn parse_part(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(part) if part > 0.0 && part <= 1.0 => Ok(part),
+        _ => Err("a number above 0 and up to 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    fn parse(flags: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("tidemark-gate").chain(flags.split_whitespace()))
+    }
+
+    #[test]
+    fn all_metrics_are_measured_unless_some_are_named() {
+        let metrics = |flags: &str| match parse(&format!("run --base a --head b {flags}")).unwrap().command {
+            Command::Run(args) => args.metrics,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(metrics(""), Metric::ALL);
+        assert_eq!(metrics("--metrics response_p99,cpu_per_echo"), [Metric::ResponseP99, Metric::CpuPerEcho]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for flags in [
+            "",
+            "run --base a",
+            "run --base a --head b --metrics speed",
+            "run --base a --head b --metrics=",
+            "run --base a --head b --budget 0s",
+            "run --base a --head b --budget 10",
+            "run --base a --head b --head-name=",
+            "run --base a --head b --work 2",
+            "decide",
+            "selftest",
+            "selftest --real --base a",
+            "selftest --recorded f --base a",
+            "history report",
+        ] {
+            assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");
+        }
+    }
+}

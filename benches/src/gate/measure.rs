@@ -1,0 +1,411 @@
+//! Measures slots: a fresh server of one build, and what it costs.
+//!
+//! Only the server differs between the two builds. The clients are the same: the closed loop of this program, and head's
+//! load generator. Server and clients have a CPU each, the environment is empty, and paths and arguments are equally
+//! long, because all of these move a process's stack. The server's file is copied anew for every slot: where the kernel
+//! happens to put its pages decides on cache conflicts, and must not stay with one build for a whole run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tidemark_host::cpu::{self as affinity, CpuSet};
+use tidemark_host::proc::stat;
+
+use super::build::Build;
+use super::metric::Metric;
+use super::slot::Slot;
+use crate::binaries::Program;
+use crate::closed_loop::ClosedLoop;
+use crate::cpu_time;
+use crate::error::MeasureError;
+use crate::exchange::Exchange;
+use crate::interrupt::Interrupt;
+use crate::loadgen::{Arrivals, Load};
+use crate::scale::Apart;
+use crate::server::{Options, Server};
+use crate::statistics::Side;
+
+/// The part of the exchanges that is done once more before, uncounted: caches, branch predictors, memory of sockets.
+const WARM_UP_PARTS: u64 = 5;
+
+/// A load generator that runs for so much longer than it was asked to hangs.
+const LOAD_OVERTIME_MAX: Duration = Duration::from_secs(60);
+
+/// How much is done in a slot. The same for both builds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// Connections, in each part.
+    pub connections: usize,
+    /// Bytes of an echo.
+    pub payload_bytes: usize,
+    /// Echoes that are counted in the closed loop.
+    pub echoes: u64,
+    /// HTTP requests that are counted in the closed loop.
+    pub http_requests: u64,
+    /// Echoes per second in the open loop (Poisson, with the same seed in every slot).
+    pub rate: f64,
+    /// How long the open loop runs before it is measured.
+    pub load_warmup_ms: u64,
+    /// How long it is measured.
+    pub load_ms: u64,
+}
+
+impl Default for Work {
+    /// Below three seconds a slot, and a third of a second of CPU time in each of its parts, so that a tick of the kernel's clock
+    /// and a wake-up are far below a percent of it.
+    fn default() -> Self {
+        Self {
+            connections: 100,
+            payload_bytes: 64,
+            echoes: 30_000,
+            http_requests: 25_000,
+            rate: 10_000.0,
+            load_warmup_ms: 300,
+            load_ms: 1_000,
+        }
+    }
+}
+
+/// How far the load generator trusted its own run. This is kept beside the figures and decides nothing: to leave out what
+/// looks bad would leave out a slow build's slots first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trust {
+    /// Whether what was run is what was planned.
+    pub valid: bool,
+    /// The highest percentile that is the server's alone.
+    pub trusted_to: Option<f64>,
+    /// Why it is not valid.
+    pub reasons: Vec<String>,
+}
+
+/// One slot as it was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The figures.
+    pub slot: Slot,
+    /// Of its open loop, when there was one.
+    pub trust: Option<Trust>,
+    /// How long it took, processes started and ended.
+    pub took: Duration,
+}
+
+/// A server to be measured.
+#[derive(Clone, Debug)]
+pub struct Contestant {
+    /// Its file.
+    pub server: PathBuf,
+    /// Flags of `serve` that it is given besides. Meant for faults that are injected.
+    pub flags: Vec<String>,
+}
+
+impl From<&Build> for Contestant {
+    fn from(build: &Build) -> Self {
+        Self { server: build.server.clone(), flags: Vec::new() }
+    }
+}
+
+/// Where slots are measured, and with what.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// What head is held against.
+    pub base: Contestant,
+    /// What is judged.
+    pub head: Contestant,
+    /// The load generator for both.
+    pub loadgen: PathBuf,
+    /// The CPUs.
+    pub apart: Apart,
+    /// How much is done.
+    pub work: Work,
+    /// What is measured. The parts of a slot that yield nothing of it are left out.
+    pub metrics: Vec<Metric>,
+    /// A directory for copies, and for what the load generator writes.
+    pub scratch: &'a Path,
+    /// Ctrl-C and SIGTERM.
+    pub interrupt: &'a Interrupt,
+}
+
+impl Bench<'_> {
+    /// Measures one slot.
+    ///
+    /// # Errors
+    /// When a program fails, or does not do what it should. That is never a verdict.
+    pub fn slot(&self, side: Side) -> Result<Measured, MeasureError> {
+        let began = Instant::now();
+        let server = self.start(side)?;
+        let before = Readings::take(&server)?;
+        let mut figures = BTreeMap::new();
+        if self.measures(Metric::CpuPerEcho) {
+            let echo = || Exchange::echo(self.work.payload_bytes);
+            let ns = self.cpu_per_exchange_ns(&server, server.echo, self.work.echoes, echo)?;
+            figures.insert(Metric::CpuPerEcho, ns);
+        }
+        if self.measures(Metric::CpuPerHttpRequest) {
+            let http = server.http.ok_or_else(|| broken("it does not say where it serves HTTP".to_owned()))?;
+            let get = || Exchange::get(http, "/health");
+            let ns = self.cpu_per_exchange_ns(&server, http, self.work.http_requests, get)?;
+            figures.insert(Metric::CpuPerHttpRequest, ns);
+        }
+        let mut trust = None;
+        if self.measures(Metric::ResponseP50) || self.measures(Metric::ResponseP99) {
+            let report = self.load(server.echo)?;
+            let population = report.check()?;
+            figures.insert(Metric::ResponseP50, population.response.p50_ns as f64);
+            figures.insert(Metric::ResponseP99, population.response.p99_ns as f64);
+            trust = Some(report.verdict.into());
+        }
+        figures.retain(|&metric, _| self.measures(metric));
+        if let Some((metric, _)) = figures.iter().find(|&(_, &figure)| figure <= 0.0) {
+            return Err(broken(format!("its {} is 0: nothing was measured", metric.name())));
+        }
+        let (steal_fraction, wait_fraction) = Readings::take(&server)?.since(&before);
+        server.stop();
+        let slot = Slot { side, figures, steal_fraction, wait_fraction };
+        Ok(Measured { slot, trust, took: began.elapsed() })
+    }
+
+    fn measures(&self, metric: Metric) -> bool {
+        self.metrics.contains(&metric)
+    }
+
+    fn start(&self, side: Side) -> Result<Server, MeasureError> {
+        // Names of equal length.
+        let (contestant, name) = match side {
+            Side::Base => (&self.base, "base"),
+            Side::Head => (&self.head, "head"),
+        };
+        let file = copy_anew(&contestant.server, &self.scratch.join(name))?;
+        let mut command = Command::new(file);
+        command.env_clear();
+        let options =
+            Options { cpu: Some(self.apart.server), workers: Some(1), max_connections: None, http: true };
+        Server::start_as(command, options, &contestant.flags, self.interrupt)
+    }
+
+    /// CPU time of the server per exchange. What is divided is exact: the CPU time of a server at rest before and after, and
+    /// a number of exchanges that were done between the two.
+    fn cpu_per_exchange_ns(
+        &self,
+        server: &Server,
+        target: SocketAddr,
+        count: u64,
+        exchange: impl FnOnce() -> io::Result<Exchange> + Send,
+    ) -> Result<f64, MeasureError> {
+        let client_error = |error: io::Error| broken(error.to_string());
+        // On a thread of its own, because only the client is to be pinned: what is started later inherits the affinity.
+        let client = || {
+            let cpu = CpuSet::new([self.apart.client]).map_err(io::Error::other);
+            cpu.and_then(|cpu| affinity::pin(&cpu)).map_err(MeasureError::io("pin the client"))?;
+            let mut client = exchange()
+                .and_then(|exchange| ClosedLoop::connect(target, self.work.connections, exchange))
+                .map_err(client_error)?;
+            client.run(count.div_ceil(WARM_UP_PARTS)).map_err(client_error)?;
+            let before_ns = cpu_time::at_rest_ns(server.pid(), self.interrupt)?;
+            client.run(count).map_err(client_error)?;
+            let after_ns = cpu_time::at_rest_ns(server.pid(), self.interrupt)?;
+            Ok(after_ns.saturating_sub(before_ns) as f64 / count as f64)
+        };
+        std::thread::scope(|scope| scope.spawn(client).join()).unwrap_or_else(|panic| {
+            // The thread's panic is this thread's panic.
+            std::panic::resume_unwind(panic)
+        })
+    }
+
+    fn load(&self, target: SocketAddr) -> Result<LoadReport, MeasureError> {
+        let output = self.scratch.join("load");
+        let (warmup, duration) = (
+            Duration::from_millis(self.work.load_warmup_ms),
+            Duration::from_millis(self.work.load_ms),
+        );
+        let load = Load {
+            target,
+            connections: self.work.connections as u64,
+            arrivals: Arrivals::Poisson(self.work.rate),
+            warmup: Some(warmup),
+            duration,
+            cpu: Some(self.apart.client),
+            output: output.clone(),
+        };
+        let mut command = Command::new(&self.loadgen);
+        command.env_clear();
+        let mut running = load.start_as(command)?;
+        let within = warmup + duration + LOAD_OVERTIME_MAX;
+        let status = running.wait(self.interrupt, Some(within))?.ok_or_else(|| MeasureError::Client {
+            program: Program::Loadgen.name().to_owned(),
+            why: format!("was not done after {} s", within.as_secs()),
+        })?;
+        let report = running.report(status)?;
+        fs::remove_dir_all(&output).map_err(MeasureError::io(format!("remove {}", output.display())))?;
+        Ok(report)
+    }
+}
+
+/// Copies a program into a directory, in place of what was there. The new file has new pages.
+fn copy_anew(program: &Path, directory: &Path) -> Result<PathBuf, MeasureError> {
+    let copy = directory.join(Program::Server.name());
+    let copied = fs::create_dir_all(directory)
+        .and_then(|()| match fs::remove_file(&copy) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::copy(program, &copy),
+        })
+        .map_err(MeasureError::io(format!("copy {} to {}", program.display(), copy.display())));
+    copied.map(|_| copy)
+}
+
+/// A server that did not do what it should.
+fn broken(why: String) -> MeasureError {
+    MeasureError::Client { program: Program::Server.name().to_owned(), why }
+}
+
+/// The machine and the server's threads at one moment.
+struct Readings {
+    at: Instant,
+    cpus: stat::CpuTimes,
+    waited_ns: u64,
+}
+
+impl Readings {
+    fn take(server: &Server) -> Result<Self, MeasureError> {
+        Ok(Self {
+            at: Instant::now(),
+            cpus: stat::sum(&stat::read().map_err(MeasureError::io("read /proc/stat"))?),
+            waited_ns: cpu_time::waited_ns(server.pid())?,
+        })
+    }
+
+    /// The parts of the time that were stolen and waited.
+    fn since(&self, earlier: &Self) -> (f64, f64) {
+        let elapsed_ns = self.at.duration_since(earlier.at).as_nanos().max(1) as f64;
+        let waited_ns = self.waited_ns.saturating_sub(earlier.waited_ns) as f64;
+        (self.cpus.since(&earlier.cpus).steal_fraction(), waited_ns / elapsed_ns)
+    }
+}
+
+/// What a slot needs of a report. No more, so that a head whose reports have changed elsewhere can still be judged.
+#[derive(Debug, Deserialize)]
+struct LoadReport {
+    populations: Vec<Population>,
+    verdict: Verdict,
+}
+
+#[derive(Debug, Deserialize)]
+struct Population {
+    response: Response,
+    #[serde(default)]
+    errors: BTreeMap<String, u64>,
+    #[serde(default)]
+    connection_errors: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Response {
+    count: u64,
+    p50_ns: u64,
+    p99_ns: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Verdict {
+    valid: bool,
+    trusted_to: Option<f64>,
+    reasons: Vec<Finding>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Finding {
+    text: String,
+}
+
+impl LoadReport {
+    /// Its one population, when the server did what it was asked. A latency of requests of which some failed is none: to fail is
+    /// quick.
+    fn check(&self) -> Result<&Population, MeasureError> {
+        let [population] = self.populations.as_slice() else {
+            return Err(broken(format!("its load has {} populations and not 1", self.populations.len())));
+        };
+        let errors: Vec<String> = population
+            .errors
+            .iter()
+            .chain(&population.connection_errors)
+            .filter(|&(_, &count)| count > 0)
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        if !errors.is_empty() {
+            return Err(broken(format!("it failed under load: {}", errors.join(", "))));
+        }
+        if population.response.count == 0 {
+            return Err(broken("it completed nothing under load".to_owned()));
+        }
+        Ok(population)
+    }
+}
+
+impl From<Verdict> for Trust {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            valid: verdict.valid,
+            trusted_to: verdict.trusted_to,
+            reasons: verdict.reasons.into_iter().map(|finding| finding.text).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn report(errors: &serde_json::Value, count: u64) -> LoadReport {
+        serde_json::from_value(json!({
+            "schema_version": 9,
+            "populations": [{
+                "response": { "count": count, "p50_ns": 50, "p99_ns": 99, "p75_ns": 75 },
+                "errors": errors,
+                "connection_errors": {},
+            }],
+            "verdict": {
+                "valid": false,
+                "trusted_to": null,
+                "reasons": [{ "check": "rate", "figure": 0.1, "limit": 0.01, "text": "the rate was off by 10 %" }],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_run_that_is_not_to_be_trusted_keeps_its_figures_and_is_marked() {
+        let report = report(&json!({}), 10_000);
+        assert_eq!(report.check().unwrap().response.p99_ns, 99);
+        let trust = Trust::from(report.verdict);
+        assert!(!trust.valid);
+        assert_eq!(trust.reasons, ["the rate was off by 10 %"]);
+    }
+
+    #[test]
+    fn a_server_that_fails_requests_has_no_latency() {
+        let message = report(&json!({"reset": 3, "timeout": 0}), 9_997).check().unwrap_err().to_string();
+        assert_eq!(message, "tidemark-server: it failed under load: 3 reset");
+        let message = report(&json!({}), 0).check().unwrap_err().to_string();
+        assert_eq!(message, "tidemark-server: it completed nothing under load");
+    }
+
+    #[test]
+    fn a_copy_is_a_new_file_each_time_and_runs() {
+        use std::os::unix::fs::MetadataExt;
+        let scratch = tempfile::tempdir().unwrap();
+        let first = copy_anew(Path::new("/bin/true"), &scratch.path().join("base")).unwrap();
+        let kept = fs::File::open(&first).unwrap();
+        let second = copy_anew(Path::new("/bin/true"), &scratch.path().join("base")).unwrap();
+        assert_eq!(first, second);
+        let inode = |file: &fs::File| file.metadata().unwrap().ino();
+        assert_ne!(inode(&kept), inode(&fs::File::open(&second).unwrap()));
+        assert!(Command::new(second).status().unwrap().success());
+    }
+}
