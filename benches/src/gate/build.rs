@@ -31,9 +31,8 @@ impl Build {
             )));
         }
         // What is started from a directory of its own must be named in full.
-        let directory = directory
-            .canonicalize()
-            .map_err(MeasureError::io(format!("find {}", directory.display())))?;
+        let directory =
+            directory.canonicalize().map_err(MeasureError::io(format!("find {}", directory.display())))?;
         let there = |name: &str| Some(directory.join(name)).filter(|path| path.is_file());
         Ok(Self {
             server: required(&directory, Program::Server)?,

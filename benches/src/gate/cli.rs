@@ -58,7 +58,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub tier: Tier,
     /// What tier B judges
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_metric, default_value = all_metrics())]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_metric, default_values = Metric::ALL.map(Metric::name))]
     pub metrics: Vec<Metric>,
     /// Seed of the order of slots [default: another one each time, which is printed]
     #[arg(long)]

@@ -147,7 +147,8 @@ impl Bench<'_> {
             figures.insert(Metric::CpuPerEcho, ns);
         }
         if self.measures(Metric::CpuPerHttpRequest) {
-            let http = server.http.ok_or_else(|| broken("it does not say where it serves HTTP".to_owned()))?;
+            let http =
+                server.http.ok_or_else(|| broken("it does not say where it serves HTTP".to_owned()))?;
             let get = || Exchange::get(http, "/health");
             let ns = self.cpu_per_exchange_ns(&server, http, self.work.http_requests, get)?;
             figures.insert(Metric::CpuPerHttpRequest, ns);
@@ -219,10 +220,8 @@ impl Bench<'_> {
 
     fn load(&self, target: SocketAddr) -> Result<LoadReport, MeasureError> {
         let output = self.scratch.join("load");
-        let (warmup, duration) = (
-            Duration::from_millis(self.work.load_warmup_ms),
-            Duration::from_millis(self.work.load_ms),
-        );
+        let (warmup, duration) =
+            (Duration::from_millis(self.work.load_warmup_ms), Duration::from_millis(self.work.load_ms));
         let load = Load {
             target,
             connections: self.work.connections as u64,

@@ -129,9 +129,13 @@ impl Record {
     /// When it cannot be read, or is no record, with the line.
     pub fn read(path: &Path) -> Result<Self, MeasureError> {
         let name = path.display();
-        let file = File::open(path).map_err(|error| MeasureError::Usage(format!("cannot read {name}: {error}")))?;
-        let text: Box<dyn Read> =
-            if path.extension().is_some_and(|extension| extension == "gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        let file =
+            File::open(path).map_err(|error| MeasureError::Usage(format!("cannot read {name}: {error}")))?;
+        let text: Box<dyn Read> = if path.extension().is_some_and(|extension| extension == "gz") {
+            Box::new(MultiGzDecoder::new(file))
+        } else {
+            Box::new(file)
+        };
         let limited = BufReader::new(text.take(FILE_BYTES_MAX));
         Self::parse(limited).map_err(|why| MeasureError::Usage(format!("{name}: {why}")))
     }
@@ -151,7 +155,8 @@ impl Record {
                 Line::Slot(slot) => slots.push(check(slot, slots.len()).map_err(at)?),
             }
         }
-        let header = header.ok_or("it has no line of kind \"run\"; is it a blocks.jsonl of tidemark-gate?")?;
+        let header =
+            header.ok_or("it has no line of kind \"run\"; is it a blocks.jsonl of tidemark-gate?")?;
         Ok(Self { header, slots })
     }
 
@@ -243,7 +248,8 @@ mod tests {
         assert_eq!(record, Record { header: header(), slots: slots() });
         assert_eq!(record.blocks().len(), 1);
         let packed = directory.path().join("blocks.jsonl.gz");
-        let mut gzip = flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
+        let mut gzip =
+            flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::fast());
         gzip.write_all(&std::fs::read(&path).unwrap()).unwrap();
         gzip.finish().unwrap();
         assert_eq!(Record::read(&packed).unwrap(), record);
@@ -260,10 +266,16 @@ mod tests {
             (String::new(), "no line of kind"),
             (first.clone(), "no line of kind"),
             (format!("{run}\n{run}"), "line 2: a second run"),
-            (format!("{run}\n{first}\n{first}"), "line 3: slot 0 of block 0 stands where slot 1 of block 0 should"),
+            (
+                format!("{run}\n{first}\n{first}"),
+                "line 3: slot 0 of block 0 stands where slot 1 of block 0 should",
+            ),
             (format!("{run}\n\n{}", &first[..20]), "line 3: EOF"),
             (format!("{run}\n{}", line(zero)), "line 2: response_p99 is 0"),
-            (run.replace("\"schema_version\":1", "\"schema_version\":9"), "line 1: schema_version 9 is not known"),
+            (
+                run.replace("\"schema_version\":1", "\"schema_version\":9"),
+                "line 1: schema_version 9 is not known",
+            ),
             (r#"{"kind":"slot"}"#.to_owned(), "line 1: missing field"),
             ("[]".to_owned(), "line 1"),
         ] {

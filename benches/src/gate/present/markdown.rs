@@ -1,0 +1,146 @@
+//! `summary.md`: the result for the page of a pull request.
+
+use std::fmt::Write as _;
+
+use super::figures::{Change, count, interval, meaning, ns, or_dash};
+use crate::gate::report::{Count, Report, Times, Verdict};
+
+/// Renders the report.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "## Performance gate: {}\n\n{}\n", report.verdict, escape(&report.why));
+    let _ = writeln!(out, "Base is {}, head is {}.", escape(&report.base.name), escape(&report.head.name));
+    if report.identical {
+        let _ = writeln!(out, "Both servers are the same, byte by byte: whatever differs below is noise.");
+    }
+    if let Some(times) = &report.times {
+        self::times(&mut out, times);
+    }
+    if let Some(counts) = &report.counts {
+        self::counts(&mut out, counts);
+    }
+    limits(&mut out, report);
+    reproduce(&mut out, report);
+    out
+}
+
+// Writing to a String cannot fail, so the results of `writeln!` on it are dropped throughout.
+
+fn times(out: &mut String, times: &Times) {
+    let _ = writeln!(out, "\n| | base | head | change | interval | margin | verdict |");
+    let _ = writeln!(out, "|---|--:|--:|--:|:-:|--:|---|");
+    for result in &times.metrics {
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            meaning(result.metric),
+            ns(result.base_ns),
+            ns(result.head_ns),
+            or_dash(result.change.map(Change)),
+            interval(result),
+            Change(result.margin),
+            emphasis(result.verdict)
+        );
+    }
+}
+
+fn counts(out: &mut String, counts: &[Count]) {
+    let _ = writeln!(out, "\n| count | base | head | limit | verdict |");
+    let _ = writeln!(out, "|---|--:|--:|--:|---|");
+    for row in counts {
+        let [base, head, limit] = [row.base, row.head, row.limit].map(count);
+        let _ = writeln!(
+            out,
+            "| {} | {base} | {head} | {limit} | {} |",
+            escape(&row.name),
+            emphasis(row.verdict)
+        );
+    }
+}
+
+fn emphasis(verdict: Verdict) -> String {
+    if verdict == Verdict::Fail { format!("**{verdict}**") } else { verdict.to_string() }
+}
+
+/// What this run could see, and what none can.
+fn limits(out: &mut String, report: &Report) {
+    let _ = writeln!(out, "\n**What this can and cannot see.**");
+    if let Some(times) = &report.times {
+        let seen: Vec<String> = times
+            .metrics
+            .iter()
+            .filter_map(|result| Some(format!("{} in {}", Change(result.detectable?), result.metric.name())))
+            .collect();
+        let _ = writeln!(
+            out,
+            "Times are of {} blocks of four slots, base and head in turn on one machine.",
+            times.blocks
+        );
+        if !seen.is_empty() {
+            let _ = writeln!(
+                out,
+                "With the noise of this run, four slow-downs in five would be found from here on: {}.",
+                seen.join(", ")
+            );
+        }
+    }
+    let _ = writeln!(
+        out,
+        "Only loopback echo and `GET /health` are measured: a slow-down of anything else, or of other hardware, is not seen."
+    );
+}
+
+fn reproduce(out: &mut String, report: &Report) {
+    // A name that the script gave is a revision and its commit in brackets.
+    let revision = |name: &str| name.split(" (").next().unwrap_or(name).replace('`', "");
+    let host = &report.host;
+    let cpus = host.cpus.map(|cpus| format!("{cpus} CPUs, ")).unwrap_or_default();
+    let _ = writeln!(
+        out,
+        "\n**To reproduce it:** `scripts/perf-gate {} {} --seed {}`. It took {:.0} s on {cpus}{}, Linux {}. \
+         The slots are in `blocks.jsonl`; `tidemark-gate decide blocks.jsonl` judges them again.",
+        revision(&report.base.name),
+        revision(&report.head.name),
+        report.run.seed,
+        report.run.took_s,
+        escape(&host.cpu_model),
+        escape(&host.kernel)
+    );
+}
+
+/// Text that is a branch's or a machine's name, and must not become markup.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&' | '@') {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::present::sample;
+
+    #[test]
+    fn a_regression() {
+        insta::assert_snapshot!(render(&sample::fail()));
+    }
+
+    #[test]
+    fn a_run_that_cannot_tell() {
+        insta::assert_snapshot!(render(&sample::inconclusive()));
+    }
+
+    #[test]
+    fn a_hostile_branch_name_is_no_markup() {
+        let mut report = sample::fail();
+        report.head.name = "a|b`c<img src=x>".to_owned();
+        let markdown = render(&report);
+        assert!(markdown.contains(r"head is a\|b\`c\<img src=x\>."), "{markdown}");
+        assert!(!markdown.contains("b`c"), "{markdown}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The result as tables for people.
+
+use std::fmt::Write as _;
+
+use super::figures::{Change, count, interval, ns, or_dash};
+use crate::gate::report::{Count, Ended, Report, Times};
+
+/// Renders the report. Lines end in `\n`.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "base  {}\nhead  {}", report.base.name, report.head.name);
+    if report.identical {
+        let _ = writeln!(out, "Both servers are the same, byte by byte: whatever differs below is noise.");
+    }
+    if let Some(counts) = &report.counts {
+        let _ = writeln!(out);
+        self::counts(&mut out, counts);
+    }
+    if let Some(times) = &report.times {
+        let _ = writeln!(out);
+        self::times(&mut out, times, report.run.seed);
+    }
+    let _ = writeln!(out, "\n{}: {}", report.verdict, report.why);
+    out
+}
+
+// Writing to a String cannot fail, so the results of `writeln!` on it are dropped throughout.
+
+fn counts(out: &mut String, counts: &[Count]) {
+    let width = counts.iter().map(|row| row.name.len()).max().unwrap_or_default().max(28);
+    let _ = writeln!(out, "{:width$} {:>10} {:>10} {:>10}", "counts", "base", "head", "limit");
+    for row in counts {
+        let figures = [row.base, row.head, row.limit].map(count);
+        let [base, head, limit] = figures;
+        let _ = writeln!(out, "{:width$} {base:>10} {head:>10} {limit:>10}  {}", row.name, row.verdict);
+    }
+}
+
+fn times(out: &mut String, times: &Times, seed: u64) {
+    let _ = writeln!(
+        out,
+        "{:22} {:>9} {:>9} {:>8}  {:18} {:>7} {:>9}",
+        "times", "base", "head", "change", "interval", "margin", "seen from"
+    );
+    for result in &times.metrics {
+        let _ = writeln!(
+            out,
+            "{:22} {:>9} {:>9} {:>8}  {:18} {:>7} {:>9}  {}",
+            result.metric.name(),
+            ns(result.base_ns),
+            ns(result.head_ns),
+            or_dash(result.change.map(Change)),
+            interval(result),
+            Change(result.margin).to_string(),
+            or_dash(result.detectable.map(Change)),
+            result.verdict
+        );
+    }
+    let ended = match times.ended {
+        Ended::Decided => "",
+        Ended::LastLook => ", the most there are",
+        Ended::OutOfTime => ", and no time for more",
+        Ended::OutOfBlocks => ", and no more were recorded",
+    };
+    let _ = writeln!(out, "{} blocks of 4 slots{ended}; seed {seed}{}", times.blocks, distrusted(times));
+}
+
+/// How many slots the load generator did not trust.
+fn distrusted(times: &Times) -> String {
+    let trusts = || times.slots.iter().filter_map(|slot| slot.trust.as_ref());
+    match trusts().filter(|trust| !trust.valid).count() {
+        0 => String::new(),
+        bad => format!(
+            "; the load generator distrusts {bad} of its {} runs (they count all the same)",
+            trusts().count()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::present::sample;
+
+    #[test]
+    fn a_regression() {
+        insta::assert_snapshot!(render(&sample::fail()));
+    }
+
+    #[test]
+    fn a_run_that_cannot_tell() {
+        insta::assert_snapshot!(render(&sample::inconclusive()));
+    }
+}
