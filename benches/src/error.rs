@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use tidemark_program::Exit;
+use crate::statistics::Side;
 
 /// Why a measurement gave no figures.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,16 @@ pub enum MeasureError {
         /// What it did.
         why: String,
     },
+    /// A slot of the gate.
+    #[error("{within}, {side}: {source}")]
+    Slot {
+        /// Where in the run.
+        within: String,
+        /// Which build.
+        side: &'static str,
+        /// What went wrong.
+        source: Box<Self>,
+    },
     /// Ctrl-C or SIGTERM.
     #[error("interrupted; all that was started has been ended")]
     Interrupted,
@@ -78,9 +89,23 @@ impl MeasureError {
         move |source| Self::Io { what: what.into(), source }
     }
 
-    /// The exit code that it means.
-    pub const fn exit(&self) -> Exit {
+    /// Names the slot that it came in. An interruption is of no slot.
+    #[must_use]
+    pub fn in_slot(self, within: &str, side: Side) -> Self {
+        let side = match side {
+            Side::Base => "base",
+            Side::Head => "head",
+        };
         match self {
+            Self::Interrupted => self,
+            source => Self::Slot { within: within.to_owned(), side, source: Box::new(source) },
+        }
+    }
+
+    /// The exit code that it means.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Slot { source, .. } => source.exit(),
             Self::Usage(_) => Exit::Usage,
             Self::Interrupted => Exit::NotTrustworthy,
             _ => Exit::CouldNotRun,

@@ -68,7 +68,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::exit::Exit;
+    use tidemark_program::Exit;
 
     #[test]
     fn base_needs_a_server_and_head_a_load_generator_as_well() {

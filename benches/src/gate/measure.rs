@@ -72,6 +72,26 @@ impl Default for Work {
     }
 }
 
+impl Work {
+    /// A part of it, above 0 and up to 1. The rate stays.
+    #[must_use]
+    pub fn part(self, part: f64) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of what was whole"
+        )]
+        let scale = |count: u64| ((count as f64 * part) as u64).max(1);
+        Self {
+            echoes: scale(self.echoes),
+            http_requests: scale(self.http_requests),
+            load_warmup_ms: scale(self.load_warmup_ms),
+            load_ms: scale(self.load_ms),
+            ..self
+        }
+    }
+}
+
 /// How far the load generator trusted its own run. This is kept beside the figures and decides nothing: to leave out what
 /// looks bad would leave out a slow build's slots first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

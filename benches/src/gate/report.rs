@@ -10,7 +10,7 @@ use tidemark_host::facts::Facts;
 use super::measure::Work;
 use super::metric::Metric;
 use super::record::SlotLine;
-use crate::exit::Exit;
+use tidemark_program::Exit;
 
 /// The version of the shape of [`Report`].
 pub const SCHEMA_VERSION: u32 = 1;
