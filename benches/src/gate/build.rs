@@ -47,10 +47,7 @@ impl Build {
     /// # Errors
     /// When it is not.
     pub fn with_loadgen(self) -> Result<Self, MeasureError> {
-        match self.loadgen.is_file() {
-            true => Ok(self),
-            false => Err(missing(self.loadgen, Program::Loadgen)),
-        }
+        if self.loadgen.is_file() { Ok(self) } else { Err(missing(self.loadgen, Program::Loadgen)) }
     }
 }
 

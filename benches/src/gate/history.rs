@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::cli::HistoryCommand;
+use super::course;
 use super::metric::Metric;
 use super::report::{self, Report, Verdict};
 use super::run::say;
@@ -95,8 +96,7 @@ pub fn run(command: &HistoryCommand) -> Result<Exit, MeasureError> {
     match command {
         HistoryCommand::Append { history, gate } => append(history, gate),
         HistoryCommand::Report { history } => {
-            let entries = read(history)?;
-            say(&format!("{} runs", entries.len()));
+            say(course::render(&read(history)?).trim_end());
             Ok(Exit::Good)
         }
     }

@@ -5,18 +5,23 @@ use super::report::{MetricResult, Verdict};
 use super::slot::Block;
 use crate::statistics::{Side, median};
 
+/// x
 pub const LOOKS: [usize; 3] = [12, 24, 40];
 
+/// x
 pub fn next_look(done: usize) -> Option<usize> {
     LOOKS.into_iter().find(|&look| look > done)
 }
+/// x
 pub fn order(seed: u64, index: usize) -> [Side; 4] {
     let _ = seed;
     crate::statistics::block_order(index)
 }
+/// x
 pub fn is_decided(_blocks: &[Block], _metrics: &[Metric]) -> bool {
     false
 }
+/// x
 pub fn results(blocks: &[Block], metrics: &[Metric]) -> Vec<MetricResult> {
     metrics
         .iter()

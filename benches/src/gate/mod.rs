@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod build;
 pub mod cli;
+pub mod course;
 pub mod decide;
 pub mod history;
 pub mod judge;

@@ -14,7 +14,7 @@ pub struct Change(pub f64);
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = self.0 * 100.0;
-        let decimals = if percent.abs() < 99.95 { 1 } else { 0 };
+        let decimals = usize::from(percent.abs() < 99.95);
         // What rounds to nothing has no sign.
         let percent = if percent.abs() < 0.05 { 0.0 } else { percent };
         let sign = if percent > 0.0 { "+" } else { "" };
@@ -41,6 +41,12 @@ pub fn interval(result: &MetricResult) -> String {
 /// A count with as many decimals as it needs to tell small changes of small counts.
 pub fn count(figure: f64) -> String {
     if figure.fract() == 0.0 || figure >= 1000.0 { format!("{figure:.0}") } else { format!("{figure:.3}") }
+}
+
+/// So many of a thing.
+pub fn plural(count: usize, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{ending}")
 }
 
 /// What a metric is, in words.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{Change, count, interval, meaning, ns, or_dash};
+use super::figures::{Change, count, interval, meaning, ns, or_dash, plural};
 use crate::gate::report::{Count, Report, Times, Verdict};
 
 /// Renders the report.
@@ -73,8 +73,8 @@ fn limits(out: &mut String, report: &Report) {
             .collect();
         let _ = writeln!(
             out,
-            "Times are of {} blocks of four slots, base and head in turn on one machine.",
-            times.blocks
+            "Times are of {} of four slots, base and head in turn on one machine.",
+            plural(times.blocks, "block")
         );
         if !seen.is_empty() {
             let _ = writeln!(
@@ -91,8 +91,7 @@ fn limits(out: &mut String, report: &Report) {
 }
 
 fn reproduce(out: &mut String, report: &Report) {
-    // A name that the script gave is a revision and its commit in brackets.
-    let revision = |name: &str| name.split(" (").next().unwrap_or(name).replace('`', "");
+    let revision = |name| commit_of(name).replace('`', "");
     let host = &report.host;
     let cpus = host.cpus.map(|cpus| format!("{cpus} CPUs, ")).unwrap_or_default();
     let _ = writeln!(
@@ -106,6 +105,12 @@ fn reproduce(out: &mut String, report: &Report) {
         escape(&host.cpu_model),
         escape(&host.kernel)
     );
+}
+
+/// The commit that `scripts/perf-gate` puts in brackets behind a revision, which may mean another one by tomorrow.
+fn commit_of(name: &str) -> &str {
+    let commit = name.strip_suffix(')').and_then(|name| name.rsplit_once(" (")).map(|(_, commit)| commit);
+    commit.unwrap_or(name)
 }
 
 /// Text that is a branch's or a machine's name, and must not become markup.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{Change, count, interval, ns, or_dash};
+use super::figures::{Change, count, interval, ns, or_dash, plural};
 use crate::gate::report::{Count, Ended, Report, Times};
 
 /// Renders the report. Lines end in `\n`.
@@ -62,7 +62,12 @@ fn times(out: &mut String, times: &Times, seed: u64) {
         Ended::OutOfTime => ", and no time for more",
         Ended::OutOfBlocks => ", and no more were recorded",
     };
-    let _ = writeln!(out, "{} blocks of 4 slots{ended}; seed {seed}{}", times.blocks, distrusted(times));
+    let _ = writeln!(
+        out,
+        "{} of 4 slots{ended}; seed {seed}{}",
+        plural(times.blocks, "block"),
+        distrusted(times)
+    );
 }
 
 /// How many slots the load generator did not trust.
