@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use tidemark_program::Exit;
 use crate::statistics::Side;
+use tidemark_program::Exit;
 
 /// Why a measurement gave no figures.
 #[derive(Debug, thiserror::Error)]

@@ -16,9 +16,9 @@ use super::report::{Report, Run, SCHEMA_VERSION, Side, Times};
 use super::tier_b::{self, Until};
 use super::verdict;
 use crate::error::MeasureError;
-use tidemark_program::Exit;
 use crate::interrupt::Interrupt;
 use crate::scale::{Allowed, Apart};
+use tidemark_program::Exit;
 
 /// What is to be compared, and how.
 #[derive(Clone, Debug)]

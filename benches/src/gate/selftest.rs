@@ -1,8 +1,8 @@
 //! `selftest`
 use super::cli::SelftestArgs;
 use crate::error::MeasureError;
-use tidemark_program::Exit;
 use crate::interrupt::Interrupt;
+use tidemark_program::Exit;
 /// x
 /// # Errors
 /// x
