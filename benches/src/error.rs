@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::gate::difference::BlockError;
 use crate::statistics::Side;
 use tidemark_program::Exit;
 
@@ -60,6 +61,9 @@ pub enum MeasureError {
     /// A report that is not understood.
     #[error("the report of tidemark-loadgen is not understood (are both of one build?): {0}")]
     Report(#[from] serde_json::Error),
+    /// Slots that no decision can be made on.
+    #[error("what was measured cannot be judged: {0}")]
+    Blocks(#[from] BlockError),
     /// A target of ours did not do what an echo server does.
     #[error("{program}: {why}")]
     Client {

@@ -197,6 +197,6 @@ mod tests {
         assert_eq!(args.duration, load.duration);
         assert_eq!(args.load.output, load.output);
         assert_eq!(args.load.pin.map(|pin| pin.to_string()).as_deref(), Some("1"));
-        assert_eq!(Some(args.warmup), load.warmup);
+        assert_eq!(Some(args.load.warmup), load.warmup);
     }
 }

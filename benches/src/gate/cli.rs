@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use super::metric::Metric;
 
@@ -29,9 +29,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Judge the slots of a run again, from its blocks.jsonl
     Decide(DecideArgs),
-    /// How often the gate is wrong: false alarms, and slow-downs that it misses
-    Selftest(Box<SelftestArgs>),
-    /// Keep the results of runs, and see drift that no single run shows
+    /// Keep the results of runs, and see their course
     #[command(subcommand)]
     History(HistoryCommand),
 }
@@ -54,10 +52,7 @@ pub struct RunArgs {
     /// Measure for no longer than this; what is not decided by then is INCONCLUSIVE
     #[arg(long, default_value = "10m", value_parser = parse_duration)]
     pub budget: Duration,
-    /// What to measure
-    #[arg(long, value_enum, default_value_t)]
-    pub tier: Tier,
-    /// What tier B judges
+    /// What is judged
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_metric, default_values = Metric::ALL.map(Metric::name))]
     pub metrics: Vec<Metric>,
     /// Seed of the order of slots [default: another one each time, which is printed]
@@ -71,57 +66,12 @@ pub struct RunArgs {
     pub work: f64,
 }
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Tier {
-    /// Counts: instructions, system calls, allocations, memory
-    A,
-    /// Times: CPU time and latency, by statistics
-    #[default]
-    B,
-    /// Counts, then times
-    Both,
-}
-
 /// `decide`
 #[derive(Clone, Debug, Args)]
 pub struct DecideArgs {
     /// A blocks.jsonl, or one packed with gzip
     #[arg(value_name = "FILE")]
     pub record: PathBuf,
-}
-
-/// `selftest`
-#[derive(Clone, Debug, Args)]
-#[command(group = clap::ArgGroup::new("how").required(true).args(["recorded", "real"]))]
-pub struct SelftestArgs {
-    /// Resample the slots of a run of one build against itself (a blocks.jsonl, or one packed with gzip)
-    #[arg(long, value_name = "FILE")]
-    pub recorded: Option<PathBuf>,
-    /// Run the gate for real, without and with slow-downs injected
-    #[arg(long, requires_all = ["base", "faulty"])]
-    pub real: bool,
-    /// A build, with tidemark-server and tidemark-loadgen
-    #[arg(long, value_name = "DIR", requires = "real")]
-    pub base: Option<PathBuf>,
-    /// The same source built with `--features bench-faults`
-    #[arg(long, value_name = "DIR", requires = "real")]
-    pub faulty: Option<PathBuf>,
-    /// How often: gates resampled per row, or gates run per fault [default: 1000 resampled, 5 real]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub runs: Option<u32>,
-    /// For each real gate
-    #[arg(long, default_value = "10m", value_parser = parse_duration)]
-    pub budget: Duration,
-    /// Seed of what is drawn
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Where the files of real gates go
-    #[arg(short, long, value_name = "DIR", default_value = "results/gate-selftest")]
-    pub output: PathBuf,
-    /// Do only this part of the work of a slot. Figures are then worth nothing; for tests
-    #[arg(long, hide = true, default_value_t = 1.0, value_parser = parse_part)]
-    pub work: f64,
 }
 
 /// `history`
@@ -136,7 +86,7 @@ pub enum HistoryCommand {
         #[arg(long, value_name = "FILE", default_value = "results/gate/gate.json")]
         gate: PathBuf,
     },
-    /// Show the course of every metric, and where it drifts
+    /// Show the course of every metric
     Report {
         /// The history
         #[arg(value_name = "FILE")]
@@ -215,9 +165,6 @@ mod tests {
             "run --base a --head b --head-name=",
             "run --base a --head b --work 2",
             "decide",
-            "selftest",
-            "selftest --real --base a",
-            "selftest --recorded f --base a",
             "history report",
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");

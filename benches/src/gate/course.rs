@@ -29,7 +29,7 @@ pub fn render(entries: &[Entry]) -> String {
                 "  {:20}{:>10} {:>9}  {:13} {}",
                 entry.date,
                 ns(result.head_ns),
-                or_dash(result.change.map(Change)),
+                Change(result.change),
                 entry.verdict,
                 entry.head
             );

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cli::HistoryCommand;
 use super::course;
+use super::decision::Verdict;
 use super::metric::Metric;
-use super::report::{self, Report, Verdict};
+use super::report::{self, Report};
 use super::run::say;
 use crate::error::MeasureError;
 use tidemark_program::Exit;
@@ -50,9 +51,9 @@ pub struct MetricEntry {
     pub metric: Metric,
     /// Median of head's slots.
     pub head_ns: f64,
-    /// Head against base.
-    pub change: Option<f64>,
-    /// Its interval.
+    /// Head against base, as a part of base.
+    pub change: f64,
+    /// Where that lies with 95 %.
     pub interval: Option<(f64, f64)>,
 }
 
@@ -67,12 +68,13 @@ pub struct CountEntry {
 
 impl From<Report> for Entry {
     fn from(report: Report) -> Self {
-        let metrics = report.times.into_iter().flat_map(|times| times.metrics).map(|result| MetricEntry {
-            metric: result.metric,
-            head_ns: result.head_ns,
-            change: result.change,
-            interval: result.interval,
-        });
+        let metrics =
+            report.times.into_iter().flat_map(|times| times.decision.metrics).map(|result| MetricEntry {
+                metric: result.metric,
+                head_ns: result.head_ns,
+                change: result.change,
+                interval: result.interval,
+            });
         let counts = report.counts.into_iter().flatten();
         Self {
             schema_version: SCHEMA_VERSION,

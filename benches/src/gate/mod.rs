@@ -1,7 +1,8 @@
 //! The performance gate: is head slower than base?
 //!
-//! The data goes one way: two builds -> [`slot`]s in interleaved blocks ([`order`]) -> paired [`difference`]s -> statistics
-//! ([`signed_rank`], [`hodges_lehmann`], [`holm`], [`detectable`]) -> [`decision`] -> exit code.
+//! The data goes one way: two [`build`]s -> [`slot`]s in interleaved blocks ([`order`], [`measure`], [`tier_b`]) -> paired
+//! [`difference`]s -> statistics ([`signed_rank`], [`hodges_lehmann`], [`holm`], [`detectable`]) -> [`decision`] -> [`report`]
+//! -> files and tables ([`present`]) -> exit code. The commands are [`run`], [`decide`] and [`history`].
 
 pub mod budget;
 pub mod build;
@@ -14,7 +15,6 @@ pub mod difference;
 pub mod history;
 pub mod hodges_lehmann;
 pub mod holm;
-pub mod judge;
 pub mod measure;
 pub mod metric;
 pub mod order;
@@ -24,7 +24,6 @@ pub mod record;
 mod reference;
 pub mod report;
 pub mod run;
-pub mod selftest;
 pub mod signed_rank;
 #[cfg(test)]
 mod simulated;

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tidemark_host::facts::Facts;
 
+use super::decision::{Decision, MetricDecision, Verdict};
 use super::measure::Work;
 use super::metric::Metric;
 use super::record::SlotLine;
@@ -40,18 +41,6 @@ pub struct Report {
     /// Tier B, when it was measured.
     #[serde(default)]
     pub times: Option<Times>,
-}
-
-/// Whether head is slower. The worst comes last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It is not, or by less than the margin.
-    Pass,
-    /// This run cannot tell.
-    Inconclusive,
-    /// It is.
-    Fail,
 }
 
 impl Verdict {
@@ -119,12 +108,14 @@ pub struct Count {
 pub struct Times {
     /// Why no more blocks were measured.
     pub ended: Ended,
-    /// How many were measured.
+    /// How many were measured. Those that it was decided on are in the decision.
     pub blocks: usize,
     /// How much was done in a slot.
     pub work: Work,
-    /// What was decided, metric by metric.
-    pub metrics: Vec<MetricResult>,
+    /// What was measured.
+    pub metrics: Vec<Metric>,
+    /// What was decided.
+    pub decision: Decision,
     /// Every slot, in the order they were measured.
     pub slots: Vec<SlotLine>,
 }
@@ -135,35 +126,20 @@ pub struct Times {
 pub enum Ended {
     /// It was decided.
     Decided,
-    /// The last look was reached.
-    LastLook,
+    /// There is no further look: the last was reached, or too many blocks were disturbed.
+    NoLook,
     /// The next look was not to be reached within the budget.
     OutOfTime,
     /// These are all that there were.
     OutOfBlocks,
 }
 
-/// What was decided on a metric. Changes are parts of base; more than 0 is worse.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MetricResult {
-    /// Which.
-    pub metric: Metric,
-    /// What was decided.
-    pub verdict: Verdict,
-    /// Median of base's slots.
-    pub base_ns: f64,
-    /// Median of head's slots.
-    pub head_ns: f64,
-    /// The estimate (Hodges-Lehmann, over blocks); `None` before the first look.
-    pub change: Option<f64>,
-    /// What it is at least, and at most, with the confidence of this look.
-    pub interval: Option<(f64, f64)>,
-    /// How probable what was seen is when head is not slower by more than is tolerated, corrected for several metrics (Holm).
-    pub p_value: Option<f64>,
-    /// Head may be worse by this much and pass.
-    pub margin: f64,
-    /// The smallest change that a run like this would have found with probability 0.8.
-    pub detectable: Option<f64>,
+impl Times {
+    /// What was asked for, in the order that it is shown, with what was decided on it: nothing before the first look.
+    pub fn rows(&self) -> impl Iterator<Item = (Metric, Option<&MetricDecision>)> {
+        let decided = |metric| self.decision.metrics.iter().find(move |decision| decision.metric == metric);
+        self.metrics.iter().map(move |&metric| (metric, decided(metric)))
+    }
 }
 
 #[cfg(test)]
@@ -171,8 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_verdict_is_the_greatest() {
-        assert!(Verdict::Pass < Verdict::Inconclusive && Verdict::Inconclusive < Verdict::Fail);
+    fn a_verdict_has_its_exit_code() {
         let exits = [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive].map(|verdict| verdict.exit() as u8);
         assert_eq!(exits, [0, 1, 3]);
     }

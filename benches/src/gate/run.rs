@@ -8,7 +8,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tidemark_host::{facts, limits};
 
 use super::build::Build;
-use super::cli::{RunArgs, Tier};
+use super::cli::RunArgs;
+use super::decision::Verdict;
 use super::measure::{Bench, Contestant, Work};
 use super::present::{junit, markdown, table};
 use super::record::{self, Header};
@@ -85,7 +86,7 @@ pub fn compare(
     let seed = args.seed.unwrap_or_else(|| drawn_from(started_at));
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
-        verdict: super::report::Verdict::Inconclusive,
+        verdict: Verdict::Inconclusive,
         why: String::new(),
         run: Run {
             started_at: humantime::format_rfc3339_seconds(started_at).to_string(),
@@ -105,9 +106,7 @@ pub fn compare(
     if report.identical {
         say("both servers are the same, byte by byte");
     }
-    if args.tier != Tier::A {
-        report.times = Some(times(comparison, &report, interrupt, began, say)?);
-    }
+    report.times = Some(times(comparison, &report, interrupt, began, say)?);
     (report.verdict, report.why) = verdict::of(&report);
     report.run.took_s = began.elapsed().as_secs_f64();
     write_files(&report, &args.output)?;

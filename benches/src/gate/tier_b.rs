@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use tidemark_loadgen::report::units::Percent;
 
 use super::budget;
-use super::judge;
+use super::decision::{self, Decision, Verdict};
 use super::measure::Bench;
 use super::metric::Metric;
+use super::order::Orders;
 use super::present::figures::{Change, or_dash};
 use super::record::{Header, SlotLine, Writer, blocks};
 use super::report::{Ended, Times};
@@ -45,20 +46,26 @@ pub fn measure(
     // What came before is no part of a block's time, but of the budget.
     let budget = until.budget.saturating_sub(until.began.elapsed());
     let began = Instant::now();
+    let mut orders = Orders::new(header.seed);
     let mut slots = Vec::new();
     loop {
-        let done = slots.len() / 4;
-        let next = match judge::next_look(done) {
-            _ if judge::is_decided(&blocks(&slots), &header.metrics) => {
-                return Ok(times(Ended::Decided, header, slots));
+        let measured = blocks(&slots);
+        let decision = decision::decide(&measured, &header.metrics)?;
+        let done = measured.len();
+        // Blocks that were disturbed are replaced, so a look may need more than it has blocks.
+        let wanted = decision.next_look.map(|look| done + look - (done - decision.left_out));
+        let ended = match wanted {
+            None if decision.verdict == Verdict::Inconclusive => Some(Ended::NoLook),
+            None => Some(Ended::Decided),
+            Some(wanted) if !budget::suffices(budget, began.elapsed(), done, wanted) => {
+                Some(Ended::OutOfTime)
             }
-            None => return Ok(times(Ended::LastLook, header, slots)),
-            Some(next) if !budget::suffices(budget, began.elapsed(), done, next) => {
-                return Ok(times(Ended::OutOfTime, header, slots));
-            }
-            Some(next) => next,
+            Some(_) => None,
         };
-        for (position, side) in judge::order(header.seed, done).into_iter().enumerate() {
+        if let Some(ended) = ended {
+            return Ok(times(ended, header, decision, slots));
+        }
+        for (position, side) in orders.next().into_iter().flatten().enumerate() {
             let measured =
                 bench.slot(side).map_err(|error| error.in_slot(&format!("block {}", done + 1), side))?;
             let slot = SlotLine::new(done, position, measured);
@@ -66,28 +73,36 @@ pub fn measure(
             slots.push(slot);
         }
         if let Some(block) = blocks(&slots).last() {
-            say(&line(done + 1, next, block, &header.metrics));
+            say(&line(done + 1, wanted, block, &header.metrics));
         }
     }
 }
 
 /// The result of slots that were measured or recorded.
-pub fn times(ended: Ended, header: &Header, slots: Vec<SlotLine>) -> Times {
-    let blocks = blocks(&slots);
-    let metrics = judge::results(&blocks, &header.metrics);
-    Times { ended, blocks: blocks.len(), work: header.work, metrics, slots }
+pub fn times(ended: Ended, header: &Header, decision: Decision, slots: Vec<SlotLine>) -> Times {
+    Times {
+        ended,
+        blocks: slots.len() / 4,
+        work: header.work,
+        metrics: header.metrics.clone(),
+        decision,
+        slots,
+    }
 }
 
 /// A block as it is shown as soon as it is done.
-fn line(number: usize, next_look: usize, block: &Block, metrics: &[Metric]) -> String {
+fn line(number: usize, wanted: Option<usize>, block: &Block, metrics: &[Metric]) -> String {
     let order: String =
         block.slots.iter().map(|slot| if slot.side == Side::Head { 'H' } else { 'B' }).collect();
-    let mut line = format!("block {number:>2} of {next_look} {order}");
+    let mut line = format!("block {number:>2} of {:>2} {order}", wanted.unwrap_or(number));
     for &metric in metrics {
         let _ = write!(line, "  {} {}", metric.name(), or_dash(change(block, metric).map(Change)));
     }
     let stolen = block.slots.iter().map(|slot| slot.steal_fraction).sum::<f64>() / 4.0;
     let _ = write!(line, "  stolen {}", Percent(stolen));
+    if decision::is_disturbed(block) {
+        line.push_str("  left out: disturbed");
+    }
     line
 }
 
@@ -124,7 +139,7 @@ mod tests {
                 slot(Side::Head, 110.0),
             ],
         };
-        let line = line(3, 12, &block, &[Metric::CpuPerEcho, Metric::ResponseP99]);
+        let line = line(3, Some(12), &block, &[Metric::CpuPerEcho, Metric::ResponseP99]);
         assert_eq!(line, "block  3 of 12 HBBH  cpu_per_echo +10.0 %  response_p99 -  stolen 1.00 %");
     }
 }

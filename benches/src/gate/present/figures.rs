@@ -4,8 +4,8 @@ use std::fmt;
 
 use tidemark_loadgen::report::units::Ns;
 
+use crate::gate::decision::MetricDecision;
 use crate::gate::metric::Metric;
-use crate::gate::report::MetricResult;
 
 /// A change as a percentage with its sign.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +34,8 @@ pub fn or_dash(figure: Option<impl fmt::Display>) -> String {
 }
 
 /// The interval of a change.
-pub fn interval(result: &MetricResult) -> String {
-    or_dash(result.interval.map(|(lower, upper)| format!("{} to {}", Change(lower), Change(upper))))
+pub fn interval(decision: &MetricDecision) -> String {
+    or_dash(decision.interval.map(|(lower, upper)| format!("{} to {}", Change(lower), Change(upper))))
 }
 
 /// A count with as many decimals as it needs to tell small changes of small counts.

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{Change, count, interval, ns, or_dash};
-use crate::gate::report::{Report, Verdict};
+use super::figures::{Change, count, interval, ns};
+use crate::gate::decision::{MetricDecision, Verdict};
+use crate::gate::report::{Report, Times};
 
 /// A test as it goes into the file.
 struct Case {
@@ -60,20 +61,24 @@ fn cases(report: &Report) -> Vec<Case> {
             message: format!("{head} instead of {base}; at most {limit} is allowed"),
         }
     });
-    let times = report.times.iter().flat_map(|times| &times.metrics).map(|result| Case {
+    let times = report.times.iter().flat_map(Times::rows).map(|(metric, decision)| Case {
         tier: "times",
-        name: result.metric.name().to_owned(),
-        verdict: result.verdict,
-        message: format!(
-            "{} instead of {}: {} ({}); a margin of {}",
-            ns(result.head_ns),
-            ns(result.base_ns),
-            or_dash(result.change.map(Change)),
-            interval(result),
-            Change(result.margin)
-        ),
+        name: metric.name().to_owned(),
+        verdict: decision.map_or(Verdict::Inconclusive, |decision| decision.verdict),
+        message: decision.map_or_else(|| "no look was reached".to_owned(), message),
     });
     counts.chain(times).collect()
+}
+
+fn message(decision: &MetricDecision) -> String {
+    format!(
+        "{} instead of {}: {} (95 % interval {}); the margin is {}",
+        ns(decision.head_ns),
+        ns(decision.base_ns),
+        Change(decision.change),
+        interval(decision),
+        Change(decision.margin)
+    )
 }
 
 /// Text within an attribute. What XML 1.0 cannot hold at all becomes a question mark.

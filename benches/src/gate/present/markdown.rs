@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{Change, count, interval, meaning, ns, or_dash, plural};
-use crate::gate::report::{Count, Report, Times, Verdict};
+use super::figures::{Change, count, interval, meaning, ns, plural};
+use crate::gate::decision::Verdict;
+use crate::gate::report::{Count, Report, Times};
 
 /// Renders the report.
 pub fn render(report: &Report) -> String {
@@ -27,19 +28,23 @@ pub fn render(report: &Report) -> String {
 // Writing to a String cannot fail, so the results of `writeln!` on it are dropped throughout.
 
 fn times(out: &mut String, times: &Times) {
-    let _ = writeln!(out, "\n| | base | head | change | interval | margin | verdict |");
+    let _ = writeln!(out, "\n| | base | head | change | 95 % interval | margin | verdict |");
     let _ = writeln!(out, "|---|--:|--:|--:|:-:|--:|---|");
-    for result in &times.metrics {
+    for (metric, decision) in times.rows() {
+        let Some(decision) = decision else {
+            let _ = writeln!(out, "| {} | | | | | | no look was reached |", meaning(metric));
+            continue;
+        };
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {} | {} | {} |",
-            meaning(result.metric),
-            ns(result.base_ns),
-            ns(result.head_ns),
-            or_dash(result.change.map(Change)),
-            interval(result),
-            Change(result.margin),
-            emphasis(result.verdict)
+            meaning(metric),
+            ns(decision.base_ns),
+            ns(decision.head_ns),
+            Change(decision.change),
+            interval(decision),
+            Change(decision.margin),
+            emphasis(decision.verdict)
         );
     }
 }
@@ -67,14 +72,23 @@ fn limits(out: &mut String, report: &Report) {
     let _ = writeln!(out, "\n**What this can and cannot see.**");
     if let Some(times) = &report.times {
         let seen: Vec<String> = times
+            .decision
             .metrics
             .iter()
-            .filter_map(|result| Some(format!("{} in {}", Change(result.detectable?), result.metric.name())))
+            .filter_map(|decision| {
+                Some(format!("{} in {}", Change(decision.detectable?), meaning(decision.metric)))
+            })
             .collect();
         let _ = writeln!(
             out,
-            "Times are of {} of four slots, base and head in turn on one machine.",
-            plural(times.blocks, "block")
+            "Times are of {} of four slots, base and head in turn on one machine; {} left out because others had too much of \
+             the machine.",
+            plural(times.blocks, "block"),
+            match times.decision.left_out {
+                0 => "none was".to_owned(),
+                1 => "1 was".to_owned(),
+                many => format!("{many} were"),
+            }
         );
         if !seen.is_empty() {
             let _ = writeln!(

@@ -2,33 +2,43 @@
 
 use tidemark_host::facts::{Facts, facts};
 
+use crate::gate::decision::{Decision, MetricDecision, Verdict};
 use crate::gate::measure::Work;
 use crate::gate::metric::Metric;
-use crate::gate::report::{Count, Ended, MetricResult, Report, Run, SCHEMA_VERSION, Side, Times, Verdict};
+use crate::gate::report::{Count, Ended, Report, Run, SCHEMA_VERSION, Side, Times};
+use crate::gate::verdict;
 
 fn host() -> Facts {
     Facts { cpus: Some(2), cpu_model: "Some CPU @ 2.50GHz".to_owned(), kernel: "6.1.0".to_owned(), ..facts() }
 }
 
-fn result(metric: Metric, verdict: Verdict, base_ns: f64, change: f64, interval: (f64, f64)) -> MetricResult {
-    MetricResult {
+fn decided(
+    metric: Metric,
+    verdict: Verdict,
+    base_ns: f64,
+    change: f64,
+    interval: (f64, f64),
+) -> MetricDecision {
+    MetricDecision {
         metric,
         verdict,
         base_ns,
         head_ns: base_ns * (1.0 + change),
-        change: Some(change),
+        change,
         interval: Some(interval),
-        p_value: Some(0.0004),
+        upper: Some(interval.1),
         margin: metric.margin(),
+        p: 0.0001,
+        p_adjusted: 0.0004,
         detectable: Some(0.031),
     }
 }
 
-fn report(verdict: Verdict, why: &str, metrics: Vec<MetricResult>, ended: Ended) -> Report {
-    Report {
+fn report(counts: Option<Vec<Count>>, times: Times) -> Report {
+    let mut report = Report {
         schema_version: SCHEMA_VERSION,
-        verdict,
-        why: why.to_owned(),
+        verdict: Verdict::Inconclusive,
+        why: String::new(),
         run: Run {
             started_at: "2026-01-01T00:00:00Z".to_owned(),
             took_s: 131.25,
@@ -40,19 +50,15 @@ fn report(verdict: Verdict, why: &str, metrics: Vec<MetricResult>, ended: Ended)
         head: Side { name: "my-branch (ba9876543210)".to_owned(), server_bytes: 5_000_100 },
         identical: false,
         host: host(),
-        counts: None,
-        times: Some(Times { ended, blocks: 12, work: Work::default(), metrics, slots: Vec::new() }),
-    }
+        counts,
+        times: Some(times),
+    };
+    (report.verdict, report.why) = verdict::of(&report);
+    report
 }
 
 /// A regression, found in both tiers.
 pub(crate) fn fail() -> Report {
-    let metrics = vec![
-        result(Metric::CpuPerEcho, Verdict::Fail, 11_320.0, 0.051, (0.041, 0.063)),
-        result(Metric::CpuPerHttpRequest, Verdict::Pass, 13_100.0, -0.004, (-0.011, 0.004)),
-        result(Metric::ResponseP50, Verdict::Pass, 41_400.0, 0.012, (-0.013, 0.031)),
-        result(Metric::ResponseP99, Verdict::Inconclusive, 98_700.0, 0.02, (-0.09, 0.14)),
-    ];
     let counts = vec![
         Count {
             name: "system calls per echo".to_owned(),
@@ -69,27 +75,50 @@ pub(crate) fn fail() -> Report {
             verdict: Verdict::Fail,
         },
     ];
-    let why = "cpu_per_echo is worse by 5.1 % (4.1 % to 6.3 %); allocations per echo is 1, and may be 0.010";
-    Report { counts: Some(counts), ..report(Verdict::Fail, why, metrics, Ended::Decided) }
+    let metrics = vec![
+        decided(Metric::CpuPerEcho, Verdict::Fail, 11_320.0, 0.051, (0.041, 0.063)),
+        decided(Metric::CpuPerHttpRequest, Verdict::Pass, 13_100.0, -0.004, (-0.011, 0.004)),
+        decided(Metric::ResponseP50, Verdict::Pass, 41_400.0, 0.012, (-0.013, 0.031)),
+        decided(Metric::ResponseP99, Verdict::Inconclusive, 98_700.0, 0.02, (-0.09, 0.14)),
+    ];
+    let decision = Decision {
+        verdict: Verdict::Fail,
+        blocks: 12,
+        left_out: 1,
+        next_look: None,
+        metrics,
+        reasons: vec![
+            "cpu_per_echo is +5.1 %, which is more than 2 % and no chance (p = 0.00040)".to_owned(),
+        ],
+    };
+    let times = Times {
+        ended: Ended::Decided,
+        blocks: 13,
+        work: Work::default(),
+        metrics: Metric::ALL.to_vec(),
+        decision,
+        slots: Vec::new(),
+    };
+    report(Some(counts), times)
 }
 
 /// A run without a first look, of a build against itself.
 pub(crate) fn inconclusive() -> Report {
-    let unknown = |metric| MetricResult {
-        change: None,
-        interval: None,
-        p_value: None,
-        detectable: None,
-        ..result(metric, Verdict::Inconclusive, 20_000.0, 0.0, (0.0, 0.0))
+    let decision = Decision {
+        verdict: Verdict::Inconclusive,
+        blocks: 0,
+        left_out: 0,
+        next_look: Some(12),
+        metrics: Vec::new(),
+        reasons: vec!["there are fewer than the 12 clean blocks that the first look needs".to_owned()],
     };
-    let why = "the budget of 10s was over before the first look at 12 blocks";
-    let mut report = report(
-        Verdict::Inconclusive,
-        why,
-        vec![unknown(Metric::CpuPerEcho), unknown(Metric::ResponseP99)],
-        Ended::OutOfTime,
-    );
-    report.identical = true;
-    report.times.iter_mut().for_each(|times| times.blocks = 3);
-    report
+    let times = Times {
+        ended: Ended::OutOfTime,
+        blocks: 3,
+        work: Work::default(),
+        metrics: vec![Metric::CpuPerEcho, Metric::ResponseP99],
+        decision,
+        slots: Vec::new(),
+    };
+    Report { identical: true, ..report(None, times) }
 }

@@ -40,32 +40,36 @@ fn times(out: &mut String, times: &Times, seed: u64) {
     let _ = writeln!(
         out,
         "{:22} {:>9} {:>9} {:>8}  {:18} {:>7} {:>9}",
-        "times", "base", "head", "change", "interval", "margin", "seen from"
+        "times", "base", "head", "change", "95 % interval", "margin", "seen from"
     );
-    for result in &times.metrics {
+    for (metric, decision) in times.rows() {
+        let Some(decision) = decision else {
+            let _ = writeln!(out, "{:22} no look was reached", metric.name());
+            continue;
+        };
         let _ = writeln!(
             out,
             "{:22} {:>9} {:>9} {:>8}  {:18} {:>7} {:>9}  {}",
-            result.metric.name(),
-            ns(result.base_ns),
-            ns(result.head_ns),
-            or_dash(result.change.map(Change)),
-            interval(result),
-            Change(result.margin).to_string(),
-            or_dash(result.detectable.map(Change)),
-            result.verdict
+            metric.name(),
+            ns(decision.base_ns),
+            ns(decision.head_ns),
+            Change(decision.change),
+            interval(decision),
+            Change(decision.margin),
+            or_dash(decision.detectable.map(Change)),
+            decision.verdict
         );
     }
     let ended = match times.ended {
-        Ended::Decided => "",
-        Ended::LastLook => ", the most there are",
+        Ended::Decided | Ended::NoLook => "",
         Ended::OutOfTime => ", and no time for more",
         Ended::OutOfBlocks => ", and no more were recorded",
     };
     let _ = writeln!(
         out,
-        "{} of 4 slots{ended}; seed {seed}{}",
+        "{} of 4 slots, {} left out{ended}; seed {seed}{}",
         plural(times.blocks, "block"),
+        times.decision.left_out,
         distrusted(times)
     );
 }
