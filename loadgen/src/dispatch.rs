@@ -381,6 +381,13 @@ impl Dispatcher {
         (self.in_flight == 0 && self.waiting.is_empty()) || now_ns >= window.drain_until_ns
     }
 
+    /// When it may next be found finished without anything else happening, monotonic ns: at the end of the measurement, and at
+    /// that of the drain.
+    pub fn next_end_ns(&self, now_ns: u64) -> Option<u64> {
+        let window = self.window?;
+        [window.until_ns, window.drain_until_ns].into_iter().find(|&end_ns| end_ns > now_ns)
+    }
+
     /// Ends the run: what is not done is censored and enters `response`, and `service` or `wait`, at its age, so that a stall
     /// at the end cannot vanish.
     pub fn finish(&mut self, now_ns: u64) {
@@ -593,6 +600,19 @@ mod tests {
         assert_eq!(recording.histogram(Kind::Lag).len(), 0);
         assert_eq!((dispatcher.next(1200 * MS), dispatcher.next_arrival_ns()), (None, None));
         assert!(dispatcher.is_finished(1200 * MS));
+    }
+
+    #[test]
+    fn the_end_is_due_also_when_no_arrival_and_no_reply_is() {
+        let mut dispatcher = dispatcher(1);
+        assert_eq!(dispatcher.next_end_ns(1000 * MS), Some(1200 * MS));
+        run_until(&mut dispatcher, 1199);
+        assert_eq!((dispatcher.next_arrival_ns(), dispatcher.in_flight), (None, 0));
+        assert_eq!(dispatcher.next_end_ns(1199 * MS), Some(1200 * MS));
+        assert!(dispatcher.is_finished(1200 * MS));
+        // With a request that is never answered it is the drain's.
+        assert_eq!(dispatcher.next_end_ns(1200 * MS), Some(1300 * MS));
+        assert_eq!(dispatcher.next_end_ns(1300 * MS), None);
     }
 
     #[test]

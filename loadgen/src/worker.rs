@@ -233,7 +233,8 @@ impl Worker {
             if let (Some(running), true) = (&mut self.running, worked) {
                 running.busy_ns += end_ns - now_ns;
             }
-            let due_ns = self.next_due_ns();
+            // Of the time that was looked at above: an end that came since is due now.
+            let due_ns = self.next_due_ns(now_ns);
             let poll_until_ns = self.pools.iter().filter_map(Pool::expects_reply_until_ns).max();
             self.pacer.wait(&mut self.poll, &mut events, end_ns, due_ns, poll_until_ns)?;
         }
@@ -334,10 +335,13 @@ impl Worker {
         drop(self.messages.send(message));
     }
 
-    fn next_due_ns(&mut self) -> Option<u64> {
-        let pools = self.pools.iter_mut().filter_map(Pool::next_due_ns).min();
+    fn next_due_ns(&mut self, now_ns: u64) -> Option<u64> {
         let interval = self.running.as_ref().map(|running| running.interval_end_ns);
-        pools.into_iter().chain(interval).min()
+        let due = self.pools.iter_mut().flat_map(|pool| {
+            let end = pool.dispatcher().next_end_ns(now_ns);
+            [pool.next_due_ns(), end]
+        });
+        due.flatten().chain(interval).min()
     }
 
     fn finish_if_done(&mut self, now_ns: u64) -> Option<WorkerStats> {
