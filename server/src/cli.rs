@@ -14,6 +14,7 @@ use crate::config::{
     FdTables, MAX_CONNECTIONS_MAX, Pin, Workers,
 };
 use crate::engine::Engine;
+use crate::faults::Faults;
 
 /// An echo and health server for hundreds of thousands of connections.
 #[derive(Debug, Parser)]
@@ -88,6 +89,9 @@ pub struct ServeArgs {
     /// After a stop was asked for, cut off what is unfinished after this time, such as 500ms or 1m.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_drain_timeout)]
     pub drain_timeout: Duration,
+    /// Slow-downs on purpose, where they were built in.
+    #[command(flatten)]
+    pub faults: Faults,
 }
 
 impl ServeArgs {
@@ -109,6 +113,7 @@ impl ServeArgs {
             backlog: self.backlog,
             fd_tables: self.fd_tables,
             drain_timeout: self.drain_timeout,
+            faults: self.faults,
         }
     }
 }

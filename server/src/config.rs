@@ -9,6 +9,7 @@ use std::time::Duration;
 use tidemark_host::cpu::CpuSet;
 
 use crate::engine::Engine;
+use crate::faults::Faults;
 use crate::listen::{Listen, Proto};
 
 /// Where raw echo is served when neither `--echo` nor `--http` is given.
@@ -144,6 +145,8 @@ pub struct Config {
     pub fd_tables: FdTables,
     /// After a stop was asked for, what is unfinished by then is cut off.
     pub drain_timeout: Duration,
+    /// Slow-downs on purpose; there are none but with the feature `bench-faults`.
+    pub faults: Faults,
 }
 
 impl Default for Config {
@@ -160,6 +163,7 @@ impl Default for Config {
             backlog: DEFAULT_BACKLOG,
             fd_tables: FdTables::Auto,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+            faults: Faults::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod config;
 pub mod conns;
 pub mod control;
 pub mod engine;
+pub mod faults;
 pub mod healthcheck;
 pub mod http;
 pub mod listen;

@@ -240,6 +240,7 @@ impl Running {
             index,
             listens,
             backlog: self.config.backlog,
+            faults: self.config.faults,
             connections_max: self.plan.per_worker,
             shard: Arc::clone(&self.shards[index]),
             admission: Arc::clone(&self.admission),
@@ -435,6 +436,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::Faults;
 
     fn worker(on_bound: Box<dyn FnOnce(Vec<SocketAddr>) + Send>) -> Worker {
         let wake = Wake::new().unwrap();
@@ -442,6 +444,7 @@ mod tests {
             index: 0,
             listens: vec![Listen { proto: Proto::Echo, addr: ([127, 0, 0, 1], 0).into() }],
             backlog: 1,
+            faults: Faults::default(),
             connections_max: 1,
             shard: Arc::default(),
             admission: Arc::new(Admission::new(1)),

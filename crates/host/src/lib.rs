@@ -5,6 +5,8 @@
 //!
 //! Linux only.
 
+pub mod allocations;
+pub mod awake;
 pub mod cgroup;
 pub mod cpu;
 pub mod doctor;

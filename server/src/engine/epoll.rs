@@ -110,7 +110,7 @@ impl Loop {
             lingering: VecDeque::new(),
             turned_away: 0,
             sweep: None,
-            env: Env::new(Arc::clone(&worker.shard)),
+            env: Env::new(Arc::clone(&worker.shard), worker.faults),
         })
     }
 

@@ -35,6 +35,7 @@ use tidemark_host::wake::Wake;
 
 use crate::admission::Admission;
 use crate::control::Control;
+use crate::faults::Faults;
 use crate::listen::{BindError, Listen};
 use crate::metrics::Shard;
 
@@ -111,6 +112,8 @@ pub struct Worker {
     pub backlog: u32,
     /// Size of the connection table.
     pub connections_max: u32,
+    /// Slow-downs on purpose: to be called after every read and for every connection.
+    pub faults: Faults,
     /// This worker's counters.
     pub shard: Arc<Shard>,
     /// Shared by all workers.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
+use tidemark_host::allocations::{self, Counted};
 use tidemark_program::metrics::Family;
 use tidemark_program::metrics::process::Process;
 
@@ -127,6 +128,14 @@ impl Collector for ServerCollector {
     fn desc(&self) -> Vec<&Desc> {
         self.descs.iter().collect()
     }
+/// What was counted, where it is.
+fn heap(counted: Option<Counted>) -> [proto::MetricFamily; 2] {
+    [
+        table::HEAP_ALLOCATIONS.optional(counted.map(|counted| counted.allocations as f64)),
+        table::HEAP_BYTES.optional(counted.map(|counted| counted.live_bytes as f64)),
+    ]
+}
+
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
         let mut families = self.connections();
@@ -136,6 +145,7 @@ impl Collector for ServerCollector {
         families.extend(host::families(&HostFigures::read()));
         families
     }
+        families.extend(heap(allocations::counted()));
 }
 
 #[cfg(test)]
@@ -170,6 +180,8 @@ mod tests {
 
     #[test]
     fn a_scrape_of_this_machine_has_no_empty_family() {
+        // What this build does not count is shown by one that does.
+        exported.extend(heap(Some(Counted { allocations: 1, live_bytes: 1 })));
         let text = scrape(collector(vec![Arc::new(Shard::default())]));
         let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         for (family, next) in told.iter().zip(text.split("# TYPE ").skip(1)) {

@@ -25,6 +25,10 @@ tidemark_program::metrics_table! {
         "1 while new connections are welcome, 0 while starting or draining.";
     BUILD_INFO = Gauge "tidemark_build_info" "1" ["version", "engine"]
         "Always 1; the labels tell what runs.";
+    HEAP_ALLOCATIONS = Counter "tidemark_heap_allocations_total" "allocations" []
+        "Times that memory was asked for. Absent unless built with the feature count-allocations.";
+    HEAP_BYTES = Gauge "tidemark_heap_bytes" "bytes" []
+        "Memory that was asked for and not given back. Absent unless built with the feature count-allocations.";
     HOST_SOCKETS = Gauge "tidemark_host_tcp_sockets" "sockets" ["state"]
         "TCP sockets: inuse and tw (TIME-WAIT) of this network namespace, orphan and alloc of the machine.";
     HOST_TCP_MEMORY = Gauge "tidemark_host_tcp_memory_bytes" "bytes" []

@@ -94,7 +94,10 @@ impl Loop {
             return self.turn_away(fd, proto, RejectReason::MaxConnections);
         }
         match self.insert(Conn::new(fd, proto)) {
-            Ok(_) => self.env.shard.accepted.add(1),
+            Ok(_) => {
+                self.env.shard.accepted.add(1);
+                self.env.faults.for_connection();
+            }
             Err((conn, reason)) => {
                 self.admission.leave();
                 self.turn_away(conn.into_fd(), proto, reason);

@@ -9,6 +9,7 @@ use std::time::Instant;
 use mio::event::Event;
 
 use super::date::Date;
+use crate::faults::Faults;
 use crate::http::{CloseKind, Context, Progress, Session};
 use crate::listen::Proto;
 use crate::metrics::{CloseReason, Shard};
@@ -31,6 +32,7 @@ pub(super) struct Env {
     out: Vec<u8>,
     pub(super) shard: Arc<Shard>,
     pub(super) date: Date,
+    pub(super) faults: Faults,
     /// What `/ready` says.
     ready: bool,
     /// The server is stopping.
@@ -40,12 +42,13 @@ pub(super) struct Env {
 }
 
 impl Env {
-    pub(super) fn new(shard: Arc<Shard>) -> Env {
+    pub(super) fn new(shard: Arc<Shard>, faults: Faults) -> Env {
         Env {
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             out: Vec::new(),
             shard,
             date: Date::default(),
+            faults,
             ready: false,
             closing: false,
             now: Instant::now(),
@@ -335,6 +338,7 @@ impl Conn {
                 Ok(0) => return Err(Next::Close(CloseReason::Peer)),
                 Ok(bytes) => {
                     env.shard.received_bytes.add(bytes as u64);
+                    env.faults.after_read();
                     // A short read has emptied the socket, and the next byte is a new edge; but there is no edge
                     // after the one that announced the end.
                     self.readable = bytes == env.buffer.len() || self.peer_closed;
@@ -429,7 +433,7 @@ mod tests {
         socket2::SockRef::from(&conn.stream).set_send_buffer_size(8 * 1024).unwrap();
         let sent: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(256 * 1024).collect();
         let mut back = vec![0; sent.len()];
-        let mut env = Env::new(Arc::default());
+        let mut env = Env::new(Arc::default(), Faults::default());
         let mut short_flushes = 0;
         std::thread::scope(|scope| {
             scope.spawn(|| (&peer).write_all(&sent).unwrap());
@@ -449,7 +453,7 @@ mod tests {
     #[test]
     fn a_turn_moves_no_more_than_its_share() {
         let (mut conn, peer) = pair(Proto::Echo);
-        let mut env = Env::new(Arc::default());
+        let mut env = Env::new(Arc::default(), Faults::default());
         let total = 64 << 20;
         std::thread::scope(|scope| {
             let (mut writer, reader) = (&peer, &peer);
@@ -467,7 +471,7 @@ mod tests {
     #[test]
     fn an_idle_connection_owns_nothing_also_after_work() {
         let (mut conn, mut peer) = pair(Proto::Http);
-        let mut env = Env::new(Arc::default());
+        let mut env = Env::new(Arc::default(), Faults::default());
         peer.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
         assert_eq!(next_turn(&mut conn, &mut env), Next::Wait);
         assert!(conn.is_idle() && conn.held.is_none());
@@ -479,7 +483,7 @@ mod tests {
     #[test]
     fn one_who_was_told_goodbye_is_read_from_only_so_much() {
         let (mut conn, mut peer) = pair(Proto::Echo);
-        let mut env = Env::new(Arc::default());
+        let mut env = Env::new(Arc::default(), Faults::default());
         conn.begin_linger(CloseReason::BadRequest);
         std::thread::scope(|scope| {
             // Fails when the other end closes, which is the point.
