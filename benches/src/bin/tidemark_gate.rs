@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidemark_benches::error::MeasureError;
 use tidemark_benches::gate::cli::{Cli, Command};
-use tidemark_benches::gate::{decide, history, run};
+use tidemark_benches::gate::{decide, history, run, selftest};
 use tidemark_benches::interrupt::Interrupt;
 
 fn main() -> ExitCode {
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let result = interrupt.and_then(|interrupt| match cli.command {
         Command::Run(args) => run::run(&args, &interrupt),
         Command::Decide(args) => decide::run(&args),
+        Command::Selftest(args) => selftest::run(&args, &interrupt),
         Command::History(command) => history::run(&command),
     });
     let exit = result.unwrap_or_else(|error| {

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::metric::Metric;
+use super::selftest::real::Case;
 
 /// Is head slower than base? Measures two builds in turn and says PASS, FAIL or INCONCLUSIVE.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Judge the slots of a run again, from its blocks.jsonl
     Decide(DecideArgs),
+    /// Is the gate to be believed? Give it builds that are the same and builds that are slower, and count what it says
+    Selftest(SelftestArgs),
     /// Keep the results of runs, and see their course
     #[command(subcommand)]
     History(HistoryCommand),
@@ -49,6 +52,9 @@ pub struct RunArgs {
     /// What head is called in reports, such as its commit
     #[arg(long, value_name = "NAME", default_value = "head", value_parser = parse_name)]
     pub head_name: String,
+    /// What is done: a counts instructions, system calls, allocations and memory, b measures times
+    #[arg(long, value_enum, default_value_t)]
+    pub tier: Tier,
     /// Measure for no longer than this; what is not decided by then is INCONCLUSIVE
     #[arg(long, default_value = "10m", value_parser = parse_duration)]
     pub budget: Duration,
@@ -66,12 +72,69 @@ pub struct RunArgs {
     pub work: f64,
 }
 
+/// Which tiers of the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Tier {
+    /// Counts, which come out the same each time: within three minutes.
+    A,
+    /// Times, with the statistics that noise calls for.
+    B,
+    /// First counts, then times.
+    #[default]
+    Both,
+}
+
+impl Tier {
+    /// Whether counts are taken.
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::A | Self::Both)
+    }
+
+    /// Whether times are measured.
+    pub const fn times(self) -> bool {
+        matches!(self, Self::B | Self::Both)
+    }
+}
+
 /// `decide`
 #[derive(Clone, Debug, Args)]
 pub struct DecideArgs {
     /// A blocks.jsonl, or one packed with gzip
     #[arg(value_name = "FILE")]
     pub record: PathBuf,
+}
+
+/// `selftest`
+#[derive(Clone, Debug, Args)]
+pub struct SelftestArgs {
+    /// Draw runs from the records (blocks.jsonl, or packed: .jsonl.gz) in this directory
+    #[arg(long, value_name = "DIR", default_value = "benches/recorded", conflicts_with = "build")]
+    pub records: PathBuf,
+    /// Seed of what is drawn
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Measure real runs of this build instead: a directory with tidemark-server, built with the feature bench-faults, and
+    /// tidemark-loadgen
+    #[arg(long, value_name = "DIR")]
+    pub build: Option<PathBuf>,
+    /// Real runs of each case
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_runs, requires = "build")]
+    pub runs: usize,
+    /// Which cases
+    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', default_values_t = Case::value_variants().to_vec(), requires = "build")]
+    pub cases: Vec<Case>,
+    /// What is judged where nothing of its own is injected
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_metric, default_values = Metric::ALL.map(Metric::name), requires = "build")]
+    pub metrics: Vec<Metric>,
+    /// Measure for no longer than this in a run
+    #[arg(long, default_value = "10m", value_parser = parse_duration, requires = "build")]
+    pub budget: Duration,
+    /// Where a directory for each real run, and selftest.json, go
+    #[arg(short, long, value_name = "DIR", default_value = "results/selftest", requires = "build")]
+    pub output: PathBuf,
+    /// Do only this part of the work of a slot. Figures are then worth nothing; for tests
+    #[arg(long, hide = true, default_value_t = 1.0, value_parser = parse_part, requires = "build")]
+    pub work: f64,
 }
 
 /// `history`
@@ -86,7 +149,7 @@ pub enum HistoryCommand {
         #[arg(long, value_name = "FILE", default_value = "results/gate/gate.json")]
         gate: PathBuf,
     },
-    /// Show the course of every metric
+    /// Show the course of every metric, and whether it drifts: exit 1 when something becomes slower
     Report {
         /// The history
         #[arg(value_name = "FILE")]
@@ -118,6 +181,13 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         Ok(_) => Err("must be longer than 0".to_owned()),
         Err(error) => Err(format!("{error}; write 90s or 10m")),
+    }
+}
+
+fn parse_runs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(runs @ 1..=1000) => Ok(runs),
+        _ => Err("a number from 1 to 1000".to_owned()),
     }
 }
 
@@ -166,6 +236,10 @@ mod tests {
             "run --base a --head b --work 2",
             "decide",
             "history report",
+            "selftest --runs 5",
+            "selftest --records a --build b",
+            "selftest --build b --runs 0",
+            "selftest --build b --cases speed",
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");
         }

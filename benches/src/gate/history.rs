@@ -75,7 +75,7 @@ impl From<Report> for Entry {
                 change: result.change,
                 interval: result.interval,
             });
-        let counts = report.counts.into_iter().flatten();
+        let counts = report.counts.into_iter().flat_map(|counts| counts.rows);
         Self {
             schema_version: SCHEMA_VERSION,
             date: report.run.started_at,
@@ -98,8 +98,9 @@ pub fn run(command: &HistoryCommand) -> Result<Exit, MeasureError> {
     match command {
         HistoryCommand::Append { history, gate } => append(history, gate),
         HistoryCommand::Report { history } => {
-            say(course::render(&read(history)?).trim_end());
-            Ok(Exit::Good)
+            let course = course::of(&read(history)?);
+            say(course.text.trim_end());
+            Ok(Exit::judged(!course.drifts))
         }
     }
 }

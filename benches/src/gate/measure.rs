@@ -14,6 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tidemark_host::awake::Awake;
 use tidemark_host::cpu::{self as affinity, CpuSet};
 use tidemark_host::proc::stat;
 
@@ -50,24 +51,30 @@ pub struct Work {
     pub http_requests: u64,
     /// Echoes per second in the open loop (Poisson, with the same seed in every slot).
     pub rate: f64,
-    /// How long the open loop runs before it is measured.
+    /// How many times the open loop is run, of which the lowest figures count. What takes the machine away for some
+    /// milliseconds makes latencies longer and never shorter, and with many short loads some are spared: on a virtual machine that
+    /// is stopped for 2 to 4 ms in every second, the p99 of one second scatters by 60 %, the lowest p99 of six fifths of a
+    /// second by 4 %.
+    pub loads: usize,
+    /// How long each runs before it is measured.
     pub load_warmup_ms: u64,
-    /// How long it is measured.
+    /// How long each is measured.
     pub load_ms: u64,
 }
 
 impl Default for Work {
-    /// Below three seconds a slot, and a third of a second of CPU time in each of its parts, so that a tick of the kernel's clock
-    /// and a wake-up are far below a percent of it.
+    /// Some three seconds a slot, so that 40 blocks of four are done within ten minutes, and a fifth of a second or more of CPU time in
+    /// each of its parts, so that a tick of the kernel's clock and a wake-up are far below a percent of it.
     fn default() -> Self {
         Self {
             connections: 100,
             payload_bytes: 64,
-            echoes: 30_000,
-            http_requests: 25_000,
+            echoes: 60_000,
+            http_requests: 50_000,
             rate: 10_000.0,
-            load_warmup_ms: 300,
-            load_ms: 1_000,
+            loads: 6,
+            load_warmup_ms: 100,
+            load_ms: 200,
         }
     }
 }
@@ -102,6 +109,19 @@ pub struct Trust {
     pub trusted_to: Option<f64>,
     /// Why it is not valid.
     pub reasons: Vec<String>,
+}
+
+impl Trust {
+    /// The least of several; what speaks against any of them is kept.
+    fn least(several: impl Iterator<Item = Self>) -> Option<Self> {
+        several.reduce(|mut least, other| {
+            least.valid &= other.valid;
+            // None is no trust at all, and less than any percentile.
+            least.trusted_to = least.trusted_to.zip(other.trusted_to).map(|(a, b)| a.min(b));
+            least.reasons.extend(other.reasons);
+            least
+        })
+    }
 }
 
 /// One slot as it was measured.
@@ -175,11 +195,18 @@ impl Bench<'_> {
         }
         let mut trust = None;
         if self.measures(Metric::ResponseP50) || self.measures(Metric::ResponseP99) {
-            let report = self.load(server.echo)?;
-            let population = report.check()?;
-            figures.insert(Metric::ResponseP50, population.response.p50_ns as f64);
-            figures.insert(Metric::ResponseP99, population.response.p99_ns as f64);
-            trust = Some(report.verdict.into());
+            let _awake = Awake::keep(self.apart.server).map_err(MeasureError::io("keep the server's CPU awake"))?;
+            let reports: Vec<LoadReport> =
+                (0..self.work.loads).map(|_| self.load(server.echo)).collect::<Result<_, _>>()?;
+            let responses = reports
+                .iter()
+                .map(|report| report.check().map(|population| &population.response))
+                .collect::<Result<Vec<_>, _>>()?;
+            let lowest =
+                |of: fn(&Response) -> u64| responses.iter().map(|response| of(response)).min().unwrap_or(0);
+            figures.insert(Metric::ResponseP50, lowest(|response| response.p50_ns) as f64);
+            figures.insert(Metric::ResponseP99, lowest(|response| response.p99_ns) as f64);
+            trust = Trust::least(reports.into_iter().map(|report| report.verdict.into()));
         }
         figures.retain(|&metric, _| self.measures(metric));
         if let Some((metric, _)) = figures.iter().find(|&(_, &figure)| figure <= 0.0) {
@@ -405,6 +432,20 @@ mod tests {
         let trust = Trust::from(report.verdict);
         assert!(!trust.valid);
         assert_eq!(trust.reasons, ["the rate was off by 10 %"]);
+    }
+
+    #[test]
+    fn of_several_runs_the_least_trusted_counts() {
+        let trust = |valid, trusted_to, reasons: &[&str]| Trust {
+            valid,
+            trusted_to,
+            reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+        };
+        let (good, less, bad) =
+            (trust(true, Some(99.9), &[]), trust(true, Some(99.0), &[]), trust(false, None, &["late"]));
+        assert_eq!(Trust::least([good.clone(), less.clone()].into_iter()), Some(less.clone()));
+        assert_eq!(Trust::least([bad.clone(), good, less].into_iter()), Some(bad));
+        assert_eq!(Trust::least(std::iter::empty()), None);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct Report {
     pub host: Facts,
     /// Tier A, when it was measured.
     #[serde(default)]
-    pub counts: Option<Vec<Count>>,
+    pub counts: Option<Counts>,
     /// Tier B, when it was measured.
     #[serde(default)]
     pub times: Option<Times>,
@@ -88,6 +88,24 @@ pub struct Side {
     pub server_bytes: u64,
 }
 
+/// Tier A.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// What was counted.
+    pub rows: Vec<Count>,
+    /// What was not, and is therefore not judged.
+    pub not_counted: Vec<NotCounted>,
+}
+
+/// Something that could not be counted here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCounted {
+    /// What.
+    pub what: String,
+    /// Why not.
+    pub why: String,
+}
+
 /// A count of tier A.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Count {
@@ -101,6 +119,20 @@ pub struct Count {
     pub limit: f64,
     /// Whether it is.
     pub verdict: Verdict,
+    /// What it is made up of, such as system calls by name. Nothing is decided on these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+}
+
+/// A part of a count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which.
+    pub name: String,
+    /// Base's.
+    pub base: f64,
+    /// Head's.
+    pub head: f64,
 }
 
 /// Tier B.

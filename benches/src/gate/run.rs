@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use tempfile::TempDir;
 use tidemark_host::{facts, limits};
 
 use super::build::Build;
@@ -13,7 +14,10 @@ use super::decision::Verdict;
 use super::measure::{Bench, Contestant, Work};
 use super::present::{junit, markdown, table};
 use super::record::{self, Header};
-use super::report::{Report, Run, SCHEMA_VERSION, Side, Times};
+use super::report::{Counts, Report, Run, SCHEMA_VERSION, Side, Times};
+use super::tier_a::budgets::Budgets;
+use super::tier_a::subject::Subject;
+use super::tier_a;
 use super::tier_b::{self, Until};
 use super::verdict;
 use crate::error::MeasureError;
@@ -63,7 +67,8 @@ pub fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Exit, MeasureError> 
     let comparison = Comparison { args: args.clone(), builds, flags: [Vec::new(), Vec::new()] };
     let report = compare(&comparison, interrupt, &mut say)?;
     say(table::render(&report).trim_end());
-    say(&format!("in {}: gate.json, summary.md, junit.xml, blocks.jsonl", args.output.display()));
+    let blocks = if args.tier.times() { ", blocks.jsonl" } else { "" };
+    say(&format!("in {}: gate.json, summary.md, junit.xml{blocks}", args.output.display()));
     Ok(report.verdict.exit())
 }
 
@@ -106,11 +111,39 @@ pub fn compare(
     if report.identical {
         say("both servers are the same, byte by byte");
     }
-    report.times = Some(times(comparison, &report, interrupt, began, say)?);
+    if args.tier.counts() {
+        report.counts = Some(counts(comparison, interrupt, say)?);
+    }
+    if args.tier.times() {
+        report.times = Some(times(comparison, &report, interrupt, began, say)?);
+    }
     (report.verdict, report.why) = verdict::of(&report);
     report.run.took_s = began.elapsed().as_secs_f64();
     write_files(&report, &args.output)?;
     Ok(report)
+}
+
+fn counts(
+    comparison: &Comparison,
+    interrupt: &Interrupt,
+    say: &mut dyn FnMut(&str),
+) -> Result<Counts, MeasureError> {
+    let Comparison { args, builds, flags: [base_flags, head_flags] } = comparison;
+    limits::raise_nofile().map_err(MeasureError::io("raise the limit on open files"))?;
+    let scratch = scratch_in(&args.output)?;
+    let bench = tier_a::Bench {
+        base: Subject { build: builds.base.clone(), flags: base_flags.clone() },
+        head: Subject { build: builds.head.clone(), flags: head_flags.clone() },
+        budgets: &Budgets::built_in(),
+        scratch: scratch.path(),
+        interrupt,
+    };
+    bench.count(say)
+}
+
+fn scratch_in(output: &Path) -> Result<TempDir, MeasureError> {
+    tempfile::tempdir_in(output)
+        .map_err(MeasureError::io(format!("make a directory in {}", output.display())))
 }
 
 fn times(
@@ -123,8 +156,7 @@ fn times(
     let Comparison { args, builds, flags: [base_flags, head_flags] } = comparison;
     limits::raise_nofile().map_err(MeasureError::io("raise the limit on open files"))?;
     let apart = two_cpus()?;
-    let scratch = tempfile::tempdir_in(&args.output)
-        .map_err(MeasureError::io(format!("make a directory in {}", args.output.display())))?;
+    let scratch = scratch_in(&args.output)?;
     let bench = Bench {
         base: Contestant { flags: base_flags.clone(), ..Contestant::from(&builds.base) },
         head: Contestant { flags: head_flags.clone(), ..Contestant::from(&builds.head) },

@@ -4,5 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
 mod broken;
+mod counts;
 mod programs;
 mod whole;

@@ -19,7 +19,8 @@ fn flags(output: &TempDir, more: &str) -> Vec<String> {
     let output = output.path().to_str().unwrap();
     let fixed =
         ["run", "--base", build, "--head", build, "--output", output, "--work", "0.01", "--seed", "7"];
-    fixed.into_iter().chain(more.split_whitespace()).map(str::to_owned).collect()
+    let fixed = fixed.into_iter().chain(["--tier", "b"]);
+    fixed.chain(more.split_whitespace()).map(str::to_owned).collect()
 }
 
 fn report(output: &TempDir) -> Report {

@@ -40,7 +40,9 @@ pub fn interval(decision: &MetricDecision) -> String {
 
 /// A count with as many decimals as it needs to tell small changes of small counts.
 pub fn count(figure: f64) -> String {
-    if figure.fract() == 0.0 || figure >= 1000.0 { format!("{figure:.0}") } else { format!("{figure:.3}") }
+    // What rounds to a whole number is one, and none has a sign.
+    let rounded = (figure * 1000.0).round() / 1000.0;
+    if rounded.fract() == 0.0 || figure >= 1000.0 { format!("{:.0}", rounded.abs()) } else { format!("{figure:.3}") }
 }
 
 /// So many of a thing.
@@ -72,5 +74,6 @@ mod tests {
     #[test]
     fn counts_keep_what_matters() {
         assert_eq!([48.0, 3.0625, 12345.6].map(count), ["48", "3.062", "12346"]);
+        assert_eq!([2.000_01, -0.000_2, 0.0].map(count), ["2", "0", "0"]);
     }
 }

@@ -52,7 +52,7 @@ pub fn render(report: &Report) -> String {
 }
 
 fn cases(report: &Report) -> Vec<Case> {
-    let counts = report.counts.iter().flatten().map(|row| {
+    let counts = report.counts.iter().flat_map(|counts| &counts.rows).map(|row| {
         let [base, head, limit] = [row.base, row.head, row.limit].map(count);
         Case {
             tier: "counts",
@@ -67,7 +67,13 @@ fn cases(report: &Report) -> Vec<Case> {
         verdict: decision.map_or(Verdict::Inconclusive, |decision| decision.verdict),
         message: decision.map_or_else(|| "no look was reached".to_owned(), message),
     });
-    counts.chain(times).collect()
+    let missing = report.counts.iter().flat_map(|counts| &counts.not_counted).map(|missing| Case {
+        tier: "counts",
+        name: missing.what.clone(),
+        verdict: Verdict::Inconclusive,
+        message: missing.why.clone(),
+    });
+    counts.chain(missing).chain(times).collect()
 }
 
 fn message(decision: &MetricDecision) -> String {

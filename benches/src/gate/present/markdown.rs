@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::figures::{Change, count, interval, meaning, ns, plural};
 use crate::gate::decision::Verdict;
-use crate::gate::report::{Count, Report, Times};
+use crate::gate::report::{Counts, Report, Times};
 
 /// Renders the report.
 pub fn render(report: &Report) -> String {
@@ -49,10 +49,10 @@ fn times(out: &mut String, times: &Times) {
     }
 }
 
-fn counts(out: &mut String, counts: &[Count]) {
+fn counts(out: &mut String, counts: &Counts) {
     let _ = writeln!(out, "\n| count | base | head | limit | verdict |");
     let _ = writeln!(out, "|---|--:|--:|--:|---|");
-    for row in counts {
+    for row in &counts.rows {
         let [base, head, limit] = [row.base, row.head, row.limit].map(count);
         let _ = writeln!(
             out,
@@ -60,6 +60,9 @@ fn counts(out: &mut String, counts: &[Count]) {
             escape(&row.name),
             emphasis(row.verdict)
         );
+    }
+    for missing in &counts.not_counted {
+        let _ = writeln!(out, "\nNot counted: {}: {}.", escape(&missing.what), escape(&missing.why));
     }
 }
 

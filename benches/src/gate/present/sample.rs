@@ -5,7 +5,10 @@ use tidemark_host::facts::{Facts, facts};
 use crate::gate::decision::{Decision, MetricDecision, Verdict};
 use crate::gate::measure::Work;
 use crate::gate::metric::Metric;
-use crate::gate::report::{Count, Ended, Report, Run, SCHEMA_VERSION, Side, Times};
+use crate::gate::report::{
+    Count, Counts, Ended, NotCounted, Part, Report, Run, SCHEMA_VERSION, Side, Times,
+};
+use crate::gate::tier_a::quantity::Quantity;
 use crate::gate::verdict;
 
 fn host() -> Facts {
@@ -34,7 +37,7 @@ fn decided(
     }
 }
 
-fn report(counts: Option<Vec<Count>>, times: Times) -> Report {
+fn report(counts: Option<Counts>, times: Times) -> Report {
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         verdict: Verdict::Inconclusive,
@@ -59,22 +62,31 @@ fn report(counts: Option<Vec<Count>>, times: Times) -> Report {
 
 /// A regression, found in both tiers.
 pub(crate) fn fail() -> Report {
-    let counts = vec![
-        Count {
-            name: "system calls per echo".to_owned(),
-            base: 2.0,
-            head: 2.0,
-            limit: 2.04,
-            verdict: Verdict::Pass,
-        },
-        Count {
-            name: "allocations per echo".to_owned(),
-            base: 0.0,
-            head: 1.0,
-            limit: 0.01,
-            verdict: Verdict::Fail,
-        },
-    ];
+    let part = |name: &str, base, head| Part { name: name.to_owned(), base, head };
+    let counts = Counts {
+        rows: vec![
+            Count {
+                name: Quantity::SyscallsPerEcho.name().to_owned(),
+                base: 3.0,
+                head: 4.0,
+                limit: 3.05,
+                verdict: Verdict::Fail,
+                parts: vec![part("epoll_wait", 1.0, 1.0), part("getppid", 0.0, 1.0), part("read", 1.0, 1.0)],
+            },
+            Count {
+                name: Quantity::AllocationsPerEcho.name().to_owned(),
+                base: 0.0,
+                head: 0.0,
+                limit: 0.01,
+                verdict: Verdict::Pass,
+                parts: Vec::new(),
+            },
+        ],
+        not_counted: vec![NotCounted {
+            what: "instructions per request of the load generator".to_owned(),
+            why: "base has no hot-loop".to_owned(),
+        }],
+    };
     let metrics = vec![
         decided(Metric::CpuPerEcho, Verdict::Fail, 11_320.0, 0.051, (0.041, 0.063)),
         decided(Metric::CpuPerHttpRequest, Verdict::Pass, 13_100.0, -0.004, (-0.011, 0.004)),

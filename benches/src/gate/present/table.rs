@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::figures::{Change, count, interval, ns, or_dash, plural};
-use crate::gate::report::{Count, Ended, Report, Times};
+use crate::gate::report::{Counts, Ended, Report, Times};
 
 /// Renders the report. Lines end in `\n`.
 pub fn render(report: &Report) -> String {
@@ -24,15 +24,25 @@ pub fn render(report: &Report) -> String {
     out
 }
 
+/// Of what a count is made up of, what differs by less than this is not shown.
+const PART_SHOWN_MIN: f64 = 0.02;
+
 // Writing to a String cannot fail, so the results of `writeln!` on it are dropped throughout.
 
-fn counts(out: &mut String, counts: &[Count]) {
-    let width = counts.iter().map(|row| row.name.len()).max().unwrap_or_default().max(28);
+fn counts(out: &mut String, counts: &Counts) {
+    let width = counts.rows.iter().map(|row| row.name.len()).max().unwrap_or_default().max(28);
     let _ = writeln!(out, "{:width$} {:>10} {:>10} {:>10}", "counts", "base", "head", "limit");
-    for row in counts {
+    for row in &counts.rows {
         let figures = [row.base, row.head, row.limit].map(count);
         let [base, head, limit] = figures;
         let _ = writeln!(out, "{:width$} {base:>10} {head:>10} {limit:>10}  {}", row.name, row.verdict);
+        for part in row.parts.iter().filter(|part| (part.base - part.head).abs() >= PART_SHOWN_MIN) {
+            let [base, head] = [part.base, part.head].map(count);
+            let _ = writeln!(out, "  {:inner$} {base:>10} {head:>10}", part.name, inner = width - 2);
+        }
+    }
+    for missing in &counts.not_counted {
+        let _ = writeln!(out, "not counted: {}: {}", missing.what, missing.why);
     }
 }
 
