@@ -27,9 +27,8 @@ struct Runs<'a> {
 
 impl<'a> Runs<'a> {
     fn of(entries: &'a [Entry], metric: Metric) -> Self {
-        let of = |entry: &'a Entry| {
-            Some((entry, entry.metrics.iter().find(|result| result.metric == metric)?))
-        };
+        let of =
+            |entry: &'a Entry| Some((entry, entry.metrics.iter().find(|result| result.metric == metric)?));
         Self { metric, runs: entries.iter().filter_map(of).collect() }
     }
 
@@ -49,8 +48,11 @@ impl<'a> Runs<'a> {
 
 /// Renders the history.
 pub fn of(entries: &[Entry]) -> Course {
-    let metrics: Vec<Runs<'_>> =
-        Metric::ALL.map(|metric| Runs::of(entries, metric)).into_iter().filter(|of| !of.runs.is_empty()).collect();
+    let metrics: Vec<Runs<'_>> = Metric::ALL
+        .map(|metric| Runs::of(entries, metric))
+        .into_iter()
+        .filter(|of| !of.runs.is_empty())
+        .collect();
     let drifts: Vec<Drift> = metrics.iter().map(Runs::drift).collect();
     let mut course = Course { text: format!("{}\n", plural(entries.len(), "run")), drifts: false };
     for ((of, drift), p) in metrics.iter().zip(&drifts).zip(drift::adjusted(&drifts)) {
@@ -170,8 +172,16 @@ mod tests {
         assert!(course.drifts);
         let drift: Vec<&str> = course.text.lines().filter(|line| line.contains("DRIFT")).collect();
         assert_eq!(drift.len(), 2, "{}", course.text);
-        assert!(drift[0].starts_with("  DRIFT in small steps: +0.9 % a run, which over 24 runs is +2"), "{drift:?}");
-        assert!(drift[1].starts_with("  DRIFT in one step: +6.0 % from change 12, 2026-01-13T00:00:00Z on (p = 0.000"), "{drift:?}");
+        assert!(
+            drift[0].starts_with("  DRIFT in small steps: +0.9 % a run, which over 24 runs is +2"),
+            "{drift:?}"
+        );
+        assert!(
+            drift[1].starts_with(
+                "  DRIFT in one step: +6.0 % from change 12, 2026-01-13T00:00:00Z on (p = 0.000"
+            ),
+            "{drift:?}"
+        );
     }
 
     #[test]

@@ -74,7 +74,11 @@ fn newest(values: &[f64]) -> &[f64] {
 /// The p of all tests of all metrics, adjusted for their number, in the order of `drifts`: of the steps and of the change point.
 /// What was not tested has none.
 pub fn adjusted(drifts: &[Drift]) -> Vec<[Option<f64>; 2]> {
-    let all = || drifts.iter().flat_map(|drift| [drift.steps.map(|steps| steps.p), drift.change_point.map(|point| point.p)]);
+    let all = || {
+        drifts
+            .iter()
+            .flat_map(|drift| [drift.steps.map(|steps| steps.p), drift.change_point.map(|point| point.p)])
+    };
     let mut adjusted = holm::adjust(&all().flatten().collect::<Vec<_>>()).into_iter();
     let flat: Vec<Option<f64>> = all().map(|p| p.and_then(|_| adjusted.next())).collect();
     let (pairs, _) = flat.as_chunks::<2>();
@@ -82,7 +86,8 @@ pub fn adjusted(drifts: &[Drift]) -> Vec<[Option<f64>; 2]> {
 }
 
 fn steps(changes: &[f64]) -> Option<Steps> {
-    let steps: Vec<f64> = changes.iter().map(|change| change.ln_1p()).filter(|step| step.is_finite()).collect();
+    let steps: Vec<f64> =
+        changes.iter().map(|change| change.ln_1p()).filter(|step| step.is_finite()).collect();
     if steps.len() < RUNS_MIN {
         return None;
     }
@@ -96,7 +101,8 @@ fn steps(changes: &[f64]) -> Option<Steps> {
 }
 
 fn change_point(levels_ns: &[f64]) -> Option<ChangePoint> {
-    let mut levels: Vec<f64> = levels_ns.iter().copied().filter(|level| level.is_finite() && *level > 0.0).collect();
+    let mut levels: Vec<f64> =
+        levels_ns.iter().copied().filter(|level| level.is_finite() && *level > 0.0).collect();
     if levels.len() < RUNS_MIN {
         return None;
     }
@@ -148,7 +154,10 @@ mod tests {
             let changes = noisy(seed, 30, 0.01, |_| 0.01);
             let steps = of(&changes, &[]).steps.unwrap();
             assert!(steps.p < 0.001, "{steps:?}");
-            assert!((0.005..0.015).contains(&steps.each) && (0.16..0.56).contains(&steps.together), "{steps:?}");
+            assert!(
+                (0.005..0.015).contains(&steps.each) && (0.16..0.56).contains(&steps.together),
+                "{steps:?}"
+            );
         }
     }
 

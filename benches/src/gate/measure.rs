@@ -195,7 +195,8 @@ impl Bench<'_> {
         }
         let mut trust = None;
         if self.measures(Metric::ResponseP50) || self.measures(Metric::ResponseP99) {
-            let _awake = Awake::keep(self.apart.server).map_err(MeasureError::io("keep the server's CPU awake"))?;
+            let _awake =
+                Awake::keep(self.apart.server).map_err(MeasureError::io("keep the server's CPU awake"))?;
             let reports: Vec<LoadReport> =
                 (0..self.work.loads).map(|_| self.load(server.echo)).collect::<Result<_, _>>()?;
             let responses = reports

@@ -5,7 +5,10 @@ use std::fs;
 use crate::programs::{Finished, build, gate, scripted_server};
 
 fn run(base: &str, head: &str, output: &str) -> Finished {
-    gate(["run", "--base", base, "--head", head, "--output", output, "--tier", "b", "--work", "0.01", "--budget", "1ms"])
+    gate([
+        "run", "--base", base, "--head", head, "--output", output, "--tier", "b", "--work", "0.01",
+        "--budget", "1ms",
+    ])
 }
 
 /// One line on standard error, and no report that could be taken for one.

@@ -73,7 +73,9 @@ fn a_build_against_itself_needs_no_more_of_anything() {
     let finished = gate(["run", "--tier", "a", "--base", build, "--head", build, "--output", results]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert!(
-        finished.stdout.contains("not counted: allocations per request, heap per idle connection: neither build has"),
+        finished
+            .stdout
+            .contains("not counted: allocations per request, heap per idle connection: neither build has"),
         "{}",
         finished.stdout
     );

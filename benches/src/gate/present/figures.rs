@@ -42,7 +42,11 @@ pub fn interval(decision: &MetricDecision) -> String {
 pub fn count(figure: f64) -> String {
     // What rounds to a whole number is one, and none has a sign.
     let rounded = (figure * 1000.0).round() / 1000.0;
-    if rounded.fract() == 0.0 || figure >= 1000.0 { format!("{:.0}", rounded.abs()) } else { format!("{figure:.3}") }
+    if rounded.fract() == 0.0 || figure >= 1000.0 {
+        format!("{:.0}", rounded.abs())
+    } else {
+        format!("{figure:.3}")
+    }
 }
 
 /// So many of a thing.

@@ -5,9 +5,7 @@ use tidemark_host::facts::{Facts, facts};
 use crate::gate::decision::{Decision, MetricDecision, Verdict};
 use crate::gate::measure::Work;
 use crate::gate::metric::Metric;
-use crate::gate::report::{
-    Count, Counts, Ended, NotCounted, Part, Report, Run, SCHEMA_VERSION, Side, Times,
-};
+use crate::gate::report::{Count, Counts, Ended, NotCounted, Part, Report, Run, SCHEMA_VERSION, Side, Times};
 use crate::gate::tier_a::quantity::Quantity;
 use crate::gate::verdict;
 

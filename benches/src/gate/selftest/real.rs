@@ -84,10 +84,16 @@ impl Case {
         };
         let spin = |ns: f64| format!("--fault-spin-ns {ns:.0}");
         match self {
-            Self::Same => Setting { tier: Tier::Both, ..times("the same build", Expected::NeverFail, &args.metrics, String::new()) },
-            Self::Busy => {
-                times("the same build, a busy loop on every CPU", Expected::NeverFail, &args.metrics, String::new())
-            }
+            Self::Same => Setting {
+                tier: Tier::Both,
+                ..times("the same build", Expected::NeverFail, &args.metrics, String::new())
+            },
+            Self::Busy => times(
+                "the same build, a busy loop on every CPU",
+                Expected::NeverFail,
+                &args.metrics,
+                String::new(),
+            ),
             // Of both sides something is injected, so that only the turns of the loop differ, and not the way to it.
             Self::Instructions => counts("1 % more instructions", "--fault-loops 1", "--fault-loops 3"),
             Self::Syscall => counts("1 system call more", "", "--fault-syscalls 1"),

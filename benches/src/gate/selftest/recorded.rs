@@ -25,7 +25,7 @@ use crate::statistics::Side;
 const STRETCH_BLOCKS: usize = 4;
 
 /// A run is over after this, as by default.
-const BUDGET: Duration = Duration::from_mins(10);
+const BUDGET: Duration = Duration::from_secs(600);
 
 /// What is injected, and how often.
 struct Case {
@@ -89,7 +89,9 @@ impl Recorded {
         let (mut took_ms, mut slots) = (0, 0);
         for path in &paths {
             let record = Record::read(path)?;
-            if let Some(missing) = Metric::ALL.into_iter().find(|metric| !record.header.metrics.contains(metric)) {
+            if let Some(missing) =
+                Metric::ALL.into_iter().find(|metric| !record.header.metrics.contains(metric))
+            {
                 return Err(usage(format!("{} has no {}", path.display(), missing.name())));
             }
             took_ms += record.slots.iter().map(|slot| slot.took_ms).sum::<u64>();
@@ -98,10 +100,16 @@ impl Recorded {
         }
         runs.retain(|blocks| blocks.len() >= STRETCH_BLOCKS);
         if runs.is_empty() {
-            return Err(usage("there is no record of at least 4 blocks (blocks.jsonl, or packed: .jsonl.gz)".to_owned()));
+            return Err(usage(
+                "there is no record of at least 4 blocks (blocks.jsonl, or packed: .jsonl.gz)".to_owned(),
+            ));
         }
         let block = Duration::from_millis((4 * took_ms).checked_div(slots).unwrap_or_default());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive quotient; as saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive quotient; as saturates"
+        )]
         let blocks_max = (BUDGET.as_secs_f64() / block.as_secs_f64().max(1e-3)) as usize;
         Ok(Self { runs, blocks_max })
     }
@@ -210,7 +218,10 @@ mod tests {
     fn a_directory_without_records_is_wrong_usage() {
         let empty = tempfile::tempdir().unwrap();
         let error = Recorded::read(empty.path()).unwrap_err().to_string();
-        assert!(error.ends_with("there is no record of at least 4 blocks (blocks.jsonl, or packed: .jsonl.gz)"), "{error}");
+        assert!(
+            error.ends_with("there is no record of at least 4 blocks (blocks.jsonl, or packed: .jsonl.gz)"),
+            "{error}"
+        );
         let error = Recorded::read(Path::new("/nowhere")).unwrap_err().to_string();
         assert!(error.starts_with("/nowhere: No such file or directory"), "{error}");
     }

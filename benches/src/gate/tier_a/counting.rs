@@ -71,7 +71,8 @@ fn per_request(server: &Server, mut client: ClosedLoop) -> std::io::Result<f64> 
 pub fn private_memory(subject: &Subject, interrupt: &Interrupt) -> Result<Figures, MeasureError> {
     let server = subject.serve(Command::new(&subject.build.server), interrupt)?;
     let bytes = per_connection(&server, interrupt, |server| {
-        let memory = smaps_rollup::read(server.pid()).map_err(MeasureError::io("read the server's memory"))?;
+        let memory =
+            smaps_rollup::read(server.pid()).map_err(MeasureError::io("read the server's memory"))?;
         Ok(memory.private_bytes as f64)
     })?;
     server.stop();

@@ -106,7 +106,8 @@ impl Probe {
             who => format!("{who} has no {program}"),
         };
         let valgrind = || {
-            (!callgrind::is_installed()).then(|| "valgrind is not installed (apt-get install valgrind)".to_owned())
+            (!callgrind::is_installed())
+                .then(|| "valgrind is not installed (apt-get install valgrind)".to_owned())
         };
         match self {
             Self::Echo | Self::Http => valgrind(),
@@ -151,7 +152,9 @@ impl Bench<'_> {
 
     fn judged(&self, probe: Probe) -> Result<Vec<Count>, MeasureError> {
         let count = |side, subject| {
-            probe.count(subject, self).map_err(|error| error.in_slot(&format!("counting {}", probe.what()), side))
+            probe
+                .count(subject, self)
+                .map_err(|error| error.in_slot(&format!("counting {}", probe.what()), side))
         };
         let (mut base, mut head) = (count(Side::Base, &self.base)?, count(Side::Head, &self.head)?);
         let mut rows = rows(&base, &head, self.budgets);
@@ -213,10 +216,15 @@ mod tests {
     #[test]
     fn one_system_call_more_fails_and_another_one_instead_does_not() {
         let budgets = Budgets::built_in();
-        let base = figures(Quantity::SyscallsPerEcho, 3.0, &[("epoll_wait", 1.0), ("read", 1.0), ("write", 1.0)]);
-        let more = figures(Quantity::SyscallsPerEcho, 4.0, &[("epoll_wait", 1.0), ("read", 2.0), ("write", 1.0)]);
-        let other =
-            figures(Quantity::SyscallsPerEcho, 3.0, &[("epoll_wait", 1.0), ("recvfrom", 1.0), ("write", 1.0)]);
+        let base =
+            figures(Quantity::SyscallsPerEcho, 3.0, &[("epoll_wait", 1.0), ("read", 1.0), ("write", 1.0)]);
+        let more =
+            figures(Quantity::SyscallsPerEcho, 4.0, &[("epoll_wait", 1.0), ("read", 2.0), ("write", 1.0)]);
+        let other = figures(
+            Quantity::SyscallsPerEcho,
+            3.0,
+            &[("epoll_wait", 1.0), ("recvfrom", 1.0), ("write", 1.0)],
+        );
         assert_eq!(rows(&base, &more, &budgets)[0].verdict, Verdict::Fail);
         let row = rows(&base, &other, &budgets).remove(0);
         assert_eq!(row.verdict, Verdict::Pass);
