@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tidemark_host::{doctor, limits};
@@ -11,16 +12,21 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::capacity::{self, Allowed, Wanted};
-use crate::cli::{Cli, Command, LogFormat};
+use crate::cli::{Command, LogFormat, Parsed, Refusal};
 use crate::config::{Config, DEFAULT_BACKLOG, FdTables};
 use crate::healthcheck;
+use crate::inherited::{self, Inherited};
 use crate::server::{Outcome, Server, StartError, Stopper};
 
 /// Runs what the command line asks for.
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run(Parsed { cli, settings }: Parsed) -> ExitCode {
     start_logs(cli.log);
     let exit = match cli.command {
-        Command::Serve(args) => serve(args.into_config()),
+        Command::Serve(args) if args.print_config => print_settings(&settings),
+        Command::Serve(args) => match inherited::take() {
+            Ok(inherited) => serve(args.into_config(inherited.len()), inherited),
+            Err(why) => fail(Exit::Usage, &why),
+        },
         Command::Healthcheck { url } => match healthcheck::check(&url) {
             Ok(()) => Exit::Good,
             Err(error) => fail(if error.is_usage() { Exit::Usage } else { Exit::CouldNotRun }, &error),
@@ -30,8 +36,12 @@ pub fn run(cli: Cli) -> ExitCode {
     exit.into()
 }
 
-/// Prints a parse error, or the help or version that was asked for.
-pub fn usage(error: &clap::Error) -> ExitCode {
+/// Prints what is wrong with a command line or a file, or the help or version that was asked for.
+pub fn refuse(refusal: &Refusal) -> ExitCode {
+    let error = match refusal {
+        Refusal::CommandLine(error) => error,
+        Refusal::File(why) => return fail(Exit::Usage, why).into(),
+    };
     // Nobody reads it when this fails.
     let _ = error.print();
     if error.use_stderr() { Exit::Usage } else { Exit::Good }.into()
@@ -56,18 +66,25 @@ fn start_logs(format: LogFormat) {
     }
 }
 
-fn serve(config: Config) -> Exit {
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+fn print_settings(settings: &str) -> Exit {
+    print!("{settings}");
+    Exit::Good
+}
+
+fn serve(config: Config, inherited: Vec<Inherited>) -> Exit {
     // Before the workers: a signal may be handled on any thread, and with private descriptor tables the pipe that the
     // handler writes to exists in a worker's table only when it was open before.
     let signals = match Signals::new([SIGTERM, SIGINT]) {
         Ok(signals) => signals,
         Err(error) => return fail(Exit::CouldNotRun, &format_args!("cannot handle signals: {error}")),
     };
-    let running = match Server::start(config) {
+    let running = match Server::start_with(config, inherited) {
         Ok(running) => running,
         Err(error @ StartError::Config(_)) => return fail(Exit::Usage, &error),
         Err(error) => return fail(Exit::CouldNotRun, &error),
     };
+    tell(&NotifyState::Ready);
     let handle = signals.handle();
     let stopper = running.stopper();
     let listening =
@@ -83,6 +100,13 @@ fn serve(config: Config) -> Exit {
     judge(outcome)
 }
 
+/// Tells whoever supervises this process, if anybody wants to know.
+fn tell(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        warn!(%error, "the supervisor cannot be told");
+    }
+}
+
 /// The first signal drains, the second ends at once.
 fn obey(mut signals: Signals, stopper: &Stopper) {
     let mut asked = false;
@@ -92,6 +116,7 @@ fn obey(mut signals: Signals, stopper: &Stopper) {
             stopper.abort();
         } else {
             info!(signal, "draining");
+            tell(&NotifyState::Stopping);
             stopper.stop();
             asked = true;
         }

@@ -23,6 +23,12 @@ pub const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCAL
 pub const DEFAULT_BACKLOG: u32 = 4096;
 /// As long as nothing else is said, a stop takes no longer than most supervisors wait before they kill.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections are what this server is made to hold.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::ZERO;
+/// A head is a packet or two; whoever needs longer holds a connection on purpose.
+pub const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that takes nothing for so long holds memory of ours, and has most likely gone.
+pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A drain beyond this is a mistake in the unit.
 pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Addresses to listen on. Each worker opens every one of them.
@@ -139,12 +145,24 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Connections at a time over all workers. `None`: as many as the descriptor tables hold.
     pub max_connections: Option<u64>,
+    /// Connections accepted per second, over all workers. `None`: as fast as they come.
+    pub accept_rate: Option<u32>,
+    /// Turn connections away while less memory than this is left, in bytes; zero is never.
+    pub memory_reserve: u64,
     /// Connections that wait to be accepted, per listener.
     pub backlog: u32,
     /// Descriptor tables.
     pub fd_tables: FdTables,
-    /// After a stop was asked for, what is unfinished by then is cut off.
+    /// After a stop was asked for, go on for so long without being ready.
+    pub grace: Duration,
+    /// After that, what is unfinished by then is cut off.
     pub drain_timeout: Duration,
+    /// Close a connection on which nothing was exchanged for so long; zero is never.
+    pub idle_timeout: Duration,
+    /// Answer a request head that takes longer than this with 408; zero is never.
+    pub head_timeout: Duration,
+    /// Reset a connection whose peer takes nothing of what it is owed for so long; zero is never.
+    pub write_timeout: Duration,
     /// Slow-downs on purpose; there are none but with the feature `bench-faults`.
     pub faults: Faults,
 }
@@ -160,9 +178,15 @@ impl Default for Config {
             http: Vec::new(),
             admin: DEFAULT_ADMIN,
             max_connections: None,
+            accept_rate: None,
+            memory_reserve: 0,
             backlog: DEFAULT_BACKLOG,
             fd_tables: FdTables::Auto,
+            grace: Duration::ZERO,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            head_timeout: DEFAULT_HEAD_TIMEOUT,
+            write_timeout: DEFAULT_WRITE_TIMEOUT,
             faults: Faults::default(),
         }
     }
@@ -180,6 +204,12 @@ pub enum ConfigError {
         /// How many were given.
         count: usize,
     },
+    /// Private tables where connections move between threads.
+    #[error(
+        "--engine tokio-steal moves connections between threads, which --fd-tables private forbids; use --engine tokio, or \
+         --fd-tables shared"
+    )]
+    StealsBetweenTables,
     /// One address is given twice, or a wildcard covers another one.
     #[error("{first} and {second} are the same port; give each --echo, --http and --admin a port of its own")]
     Overlap {
@@ -191,19 +221,22 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Every address to listen on, echo first.
+    /// Every address to listen on, echo first; none is enough when `inherited` sockets listen already.
     ///
     /// # Errors
     /// When there is none, there are too many, or two of them (the admin address included) are the same port: workers
     /// share ports with `SO_REUSEPORT`, so the kernel would not object and mix the two up.
-    pub fn listens(&self) -> Result<Vec<Listen>, ConfigError> {
+    pub fn listens(&self, inherited: usize) -> Result<Vec<Listen>, ConfigError> {
+        if self.fd_tables == FdTables::Private && !self.engine.keeps_to_a_thread() {
+            return Err(ConfigError::StealsBetweenTables);
+        }
         let of = |proto, ranges: &[AddrRange]| -> Vec<Listen> {
             ranges.iter().flat_map(|range| range.addrs()).map(|addr| Listen { proto, addr }).collect()
         };
         let mut listens = of(Proto::Echo, &self.echo);
         listens.extend(of(Proto::Http, &self.http));
         match listens.len() {
-            0 => return Err(ConfigError::NoListener),
+            0 if inherited == 0 => return Err(ConfigError::NoListener),
             count if count > LISTENERS_MAX => return Err(ConfigError::TooManyListeners { count }),
             _ => {}
         }
@@ -289,19 +322,19 @@ mod tests {
             (&["127.0.0.1:9464"], &[]),
         ] {
             assert!(
-                matches!(config(echo, http).listens(), Err(ConfigError::Overlap { .. })),
+                matches!(config(echo, http).listens(0), Err(ConfigError::Overlap { .. })),
                 "{echo:?} {http:?}"
             );
         }
         let apart =
             config(&["127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:7000"], &["127.0.0.1:7000", "[::]:7000"]);
-        assert_eq!(apart.listens().unwrap().len(), 5);
+        assert_eq!(apart.listens(0).unwrap().len(), 5);
     }
 
     #[test]
     fn nothing_and_too_much_are_refused() {
-        assert_eq!(Config::default().listens(), Err(ConfigError::NoListener));
+        assert_eq!(Config::default().listens(0), Err(ConfigError::NoListener));
         let wide = config(&["127.0.0.1:1-257"], &[]);
-        assert_eq!(wide.listens(), Err(ConfigError::TooManyListeners { count: 257 }));
+        assert_eq!(wide.listens(0), Err(ConfigError::TooManyListeners { count: 257 }));
     }
 }

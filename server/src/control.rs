@@ -1,124 +1,127 @@
 //! How a running server is told to stop, and how its workers learn of it.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use tidemark_host::wake::Wake;
 
-/// What the workers are to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Accept and serve.
-    Running,
-    /// Accept nothing more, finish what is under way, close what is idle; all of it before the deadline.
-    Draining,
-    /// Drop everything and return at once.
-    Aborted,
-}
+pub use crate::drain::Phase;
+use crate::drain::Times;
 
-/// Shared by the workers, the admin plane and whoever may stop the server.
-///
-/// Workers look at it once per turn of their loop; a change of phase wakes all of them, so that they look.
+/// What a server's threads share about its end.
 #[derive(Debug)]
 pub struct Control {
-    phase: AtomicU8,
-    /// All workers accept. Together with the phase this is what `/ready` answers.
     started: AtomicBool,
-    /// Set once, together with the change to [`Phase::Draining`].
-    drain_deadline: OnceLock<Instant>,
-    drain_timeout: Duration,
-    /// Made before the workers: with private descriptor tables one made later would not be open in theirs.
+    /// When it was first asked to stop.
+    asked: OnceLock<Instant>,
+    aborted: AtomicBool,
+    times: Times,
     wakes: Vec<Wake>,
 }
 
 impl Control {
-    /// A running server's control. Workers register and clear the wake that has their index.
-    pub fn new(wakes: Vec<Wake>, drain_timeout: Duration) -> Control {
+    /// A server that has not started. `wakes` are those of its workers.
+    pub fn new(wakes: Vec<Wake>, times: Times) -> Control {
         Control {
-            phase: AtomicU8::new(Phase::Running as u8),
             started: AtomicBool::new(false),
-            drain_deadline: OnceLock::new(),
-            drain_timeout,
+            asked: OnceLock::new(),
+            aborted: AtomicBool::new(false),
+            times,
             wakes,
         }
     }
 
-    /// What the workers are to do now.
-    pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Running,
-            1 => Phase::Draining,
-            _ => Phase::Aborted,
+    /// The phase at `now`. It only goes forward as long as `now` does.
+    pub fn phase(&self, now: Instant) -> Phase {
+        if self.aborted.load(Ordering::Acquire) {
+            return Phase::Aborted;
         }
+        self.asked.get().map_or(Phase::Running, |&asked| self.times.phase(asked, now))
     }
 
-    /// Begins the drain. Further calls change nothing.
+    /// When the phase changes by itself.
+    pub fn next_change(&self, now: Instant) -> Option<Instant> {
+        self.times.next_change(*self.asked.get()?, now)
+    }
+
+    /// When the closing phase began, or begins; none when nobody has asked.
+    pub fn closes_at(&self) -> Option<Instant> {
+        Some(*self.asked.get()? + self.times.grace)
+    }
+
+    /// How long each phase may take.
+    pub fn times(&self) -> Times {
+        self.times
+    }
+
+    /// Begins the drain. Later calls change nothing.
     pub fn drain(&self) {
-        // The deadline first: a worker that sees the phase must find it.
-        self.drain_deadline.get_or_init(|| Instant::now() + self.drain_timeout);
-        self.advance(Phase::Draining);
+        self.asked.get_or_init(Instant::now);
+        self.wakes.iter().for_each(Wake::wake);
     }
 
     /// Ends everything at once.
     pub fn abort(&self) {
-        self.drain_deadline.get_or_init(Instant::now);
-        self.advance(Phase::Aborted);
-    }
-
-    /// Only ever forward: a drain asked for during an abort does not take the abort back.
-    fn advance(&self, to: Phase) {
-        self.phase.fetch_max(to as u8, Ordering::AcqRel);
+        self.asked.get_or_init(Instant::now);
+        self.aborted.store(true, Ordering::Release);
         self.wakes.iter().for_each(Wake::wake);
     }
 
-    /// When what is not finished is cut off. `None` while the server runs.
-    pub fn drain_deadline(&self) -> Option<Instant> {
-        self.drain_deadline.get().copied()
-    }
-
-    /// Called once, when every worker accepts.
+    /// All listeners accept.
     pub fn set_started(&self) {
         self.started.store(true, Ordering::Release);
     }
 
-    /// Whether new connections are welcome: all workers accept and no drain has begun.
+    /// Whether new connections are welcome.
     pub fn is_ready(&self) -> bool {
-        self.started.load(Ordering::Acquire) && self.phase() == Phase::Running
+        self.started.load(Ordering::Acquire) && self.asked.get().is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const TIMES: Times = Times { grace: Duration::from_secs(1), timeout: Duration::from_secs(9) };
 
     #[test]
     fn ready_only_between_start_and_drain() {
-        let control = Control::new(Vec::new(), Duration::from_secs(1));
+        let control = Control::new(Vec::new(), TIMES);
         assert!(!control.is_ready());
         control.set_started();
         assert!(control.is_ready());
         control.drain();
-        assert!(!control.is_ready());
+        assert!(!control.is_ready(), "also in the grace period");
     }
 
     #[test]
-    fn phases_only_go_forward_and_the_first_deadline_stays() {
-        let control = Control::new(Vec::new(), Duration::from_secs(1));
-        assert_eq!((control.phase(), control.drain_deadline()), (Phase::Running, None));
+    fn the_first_time_it_was_asked_counts_and_an_abort_is_the_end() {
+        let control = Control::new(Vec::new(), TIMES);
+        let now = Instant::now();
+        assert_eq!(
+            (control.phase(now), control.next_change(now), control.closes_at()),
+            (Phase::Running, None, None)
+        );
         control.drain();
-        let deadline = control.drain_deadline();
-        assert!(deadline.is_some());
+        let closes_at = control.closes_at().unwrap();
+        assert_eq!(control.phase(now), Phase::Grace);
+        assert_eq!(control.phase(closes_at), Phase::Closing);
+        assert_eq!(control.next_change(closes_at), Some(closes_at + TIMES.timeout));
+        control.drain();
+        assert_eq!(control.closes_at(), Some(closes_at));
         control.abort();
         control.drain();
-        assert_eq!((control.phase(), control.drain_deadline()), (Phase::Aborted, deadline));
+        assert_eq!((control.phase(now), control.closes_at()), (Phase::Aborted, Some(closes_at)));
     }
 
     #[test]
     fn a_change_of_phase_wakes_every_worker() {
         use rustix::event::{PollFd, PollFlags, poll};
         let wakes: Vec<Wake> = (0..3).map(|_| Wake::new().unwrap()).collect();
-        let control = Control::new(wakes.clone(), Duration::ZERO);
+        let control = Control::new(wakes.clone(), TIMES);
         control.drain();
         let mut fds: Vec<_> = wakes.iter().map(|wake| PollFd::new(wake, PollFlags::IN)).collect();
         let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };

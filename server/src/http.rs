@@ -98,6 +98,11 @@ impl Session {
         self.reader.is_idle()
     }
 
+    /// A request's head has begun and not ended.
+    pub const fn in_head(&self) -> bool {
+        self.reader.in_head()
+    }
+
     /// Takes from `input`, appends to `out`, and calls `answered` with the status of every response that it begins.
     /// Once it has returned [`Progress::Close`] it must not be called again.
     pub fn advance(
@@ -266,6 +271,14 @@ fn refuse(reply: Reply, reject: Reject, writer: &mut Writer<'_>) {
         writer.out.extend_from_slice(reject.why.as_bytes());
         writer.out.push(b'\n');
     }
+}
+
+/// The whole answer to a head that took too long.
+pub fn write_head_timeout(out: &mut Vec<u8>, date: &str) {
+    const BODY: &str = "request head timeout\n";
+    let framing = BodyFraming::Length(BODY.len() as u64);
+    write_response_head(out, 408, Some(TEXT), framing, false, date, &[]);
+    out.extend_from_slice(BODY.as_bytes());
 }
 
 /// The whole answer to a connection for which there is no room.

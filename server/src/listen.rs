@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -129,6 +130,13 @@ pub fn accept(listener: &TcpListener) -> Accepted {
     }
 }
 
+/// Closes a connection with a reset instead of the usual goodbye, so that its peer knows at once and nothing of it stays here.
+#[expect(clippy::needless_pass_by_value, reason = "it is closed when this returns")]
+pub fn reset(conn: OwnedFd) {
+    // When this fails, the goodbye does, too.
+    let _ = socket2::SockRef::from(&conn).set_linger(Some(Duration::ZERO));
+}
+
 /// What to do after `accept` failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptFailure {
@@ -149,16 +157,19 @@ pub enum PauseReason {
     HostDescriptors,
     /// The kernel has no buffer space (ENOBUFS) or memory (ENOMEM).
     Memory,
+    /// `--accept-rate` connections a second have come.
+    Rate,
     /// An error that this program does not know; it is treated with the same patience.
     Unknown,
 }
 
 impl PauseReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [PauseReason; 4] = [
+    pub const ALL: [PauseReason; 5] = [
         PauseReason::ProcessDescriptors,
         PauseReason::HostDescriptors,
         PauseReason::Memory,
+        PauseReason::Rate,
         PauseReason::Unknown,
     ];
 
@@ -168,6 +179,7 @@ impl PauseReason {
             PauseReason::ProcessDescriptors => "emfile",
             PauseReason::HostDescriptors => "enfile",
             PauseReason::Memory => "enomem",
+            PauseReason::Rate => "accept_rate",
             PauseReason::Unknown => "other",
         }
     }

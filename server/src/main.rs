@@ -2,16 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use tidemark_server::{app, cli::Cli};
+use tidemark_server::{app, cli::Parsed};
 
 #[cfg(feature = "count-allocations")]
 #[global_allocator]
 static ALLOCATOR: tidemark_host::allocations::Counting = tidemark_host::allocations::Counting;
 
 fn main() -> ExitCode {
-    match Cli::try_parse() {
-        Ok(cli) => app::run(cli),
-        Err(error) => app::usage(&error),
+    match Parsed::from_args(std::env::args_os()) {
+        Ok(parsed) => app::run(parsed),
+        Err(refusal) => app::refuse(&refusal),
     }
 }

@@ -15,13 +15,17 @@ use tidemark_program::metrics::process::{self, Process};
 use tracing::{error, info, warn};
 
 use crate::admin;
-use crate::admission::Admission;
+use crate::admission::{Admission, Reserve};
 use crate::capacity::{self, Allowed, CapacityError, Plan, Wanted};
 use crate::config::{Config, ConfigError, FdTables, Pin, Workers};
 use crate::control::Control;
+use crate::drain::Times;
 use crate::engine::{Ended, Engine, EngineError, Worker};
+use crate::inherited::Inherited;
 use crate::listen::{self, BindError, Listen, Proto};
+use crate::memory_watch::MemoryWatch;
 use crate::metrics::{ServerCollector, Shard};
+use crate::timeouts::Timeouts;
 
 /// After an abort, how long workers may take to notice. One that is stuck must not keep the process from ending.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -113,8 +117,17 @@ impl Server {
     /// # Errors
     /// When the configuration contradicts itself, the host does not allow it, or a port is in use.
     pub fn start(config: Config) -> Result<Running, StartError> {
-        let listens = config.listens()?;
-        let plan = plan(&config, listens.len())?;
+        Server::start_with(config, Vec::new())
+    }
+
+    /// The same, with sockets that listen already besides those of the configuration.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(config: Config, inherited: Vec<Inherited>) -> Result<Running, StartError> {
+        let listens = config.listens(inherited.len())?;
+        // In a private table there are the copies of all workers' sockets besides.
+        let plan = plan(&config, listens.len() + 2 * inherited.len())?;
         for addr in listens.iter().map(|listen| listen.addr).chain([config.admin]) {
             listen::probe(addr)?;
         }
@@ -125,17 +138,21 @@ impl Server {
             max_connections = plan.max_connections,
             "starting"
         );
-        let mut running = Running::new(config, plan)?;
+        let engine = config.engine;
+        let mut running = Running::new(config, plan, inherited)?;
         running.start_worker(listens.clone())?;
         // The ports that the first worker got are those that the others share.
         let resolved: Vec<Listen> =
             listens.iter().zip(&running.addrs).map(|(listen, &addr)| Listen { addr, ..*listen }).collect();
-        for _ in 1..plan.workers {
-            running.start_worker(resolved.clone())?;
+        if engine.keeps_to_a_thread() {
+            for _ in 1..plan.workers {
+                running.start_worker(resolved.clone())?;
+            }
         }
         running.listens = resolved;
         running.start_admin()?;
-        for listen in &running.listens {
+        running.watch_memory()?;
+        for listen in running.listening() {
             info!(proto = listen.proto.name(), addr = %listen.addr, "listening");
         }
         info!(proto = "admin", addr = %running.admin_addr(), "listening");
@@ -151,7 +168,9 @@ fn plan(config: &Config, listeners: usize) -> Result<Plan, StartError> {
     let allowed = Allowed {
         nofile: nofile.soft,
         cpus: allowed_cpus.len(),
-        private_tables: config.fd_tables != FdTables::Shared && fdtable::can_be_private(),
+        private_tables: config.fd_tables != FdTables::Shared
+            && config.engine.keeps_to_a_thread()
+            && fdtable::can_be_private(),
     };
     let wanted = Wanted {
         workers: match config.workers {
@@ -195,6 +214,7 @@ impl Stopper {
 pub struct Running {
     config: Config,
     plan: Plan,
+    timeouts: Timeouts,
     control: Arc<Control>,
     admission: Arc<Admission>,
     wakes: Vec<Wake>,
@@ -205,18 +225,23 @@ pub struct Running {
     /// Workers that have not reported their end.
     alive: usize,
     admin: Option<Endpoint>,
+    memory_watch: Option<MemoryWatch>,
     listens: Vec<Listen>,
+    inherited: Arc<[Inherited]>,
     /// What the first worker's listeners got.
     addrs: Vec<SocketAddr>,
 }
 
 impl Running {
-    fn new(config: Config, plan: Plan) -> Result<Running, StartError> {
+    fn new(config: Config, plan: Plan, inherited: Vec<Inherited>) -> Result<Running, StartError> {
         let wakes: io::Result<Vec<Wake>> = (0..plan.workers).map(|_| Wake::new()).collect();
         let wakes = wakes.map_err(io_error("eventfd"))?;
         let (sender, reports) = mpsc::channel();
+        let Config { idle_timeout, head_timeout, write_timeout, .. } = config;
+        let times = Times { grace: config.grace, timeout: config.drain_timeout };
         Ok(Running {
-            control: Arc::new(Control::new(wakes.clone(), config.drain_timeout)),
+            timeouts: Timeouts::new(Instant::now(), idle_timeout, head_timeout, write_timeout),
+            control: Arc::new(Control::new(wakes.clone(), times)),
             admission: Arc::new(Admission::new(plan.max_connections)),
             wakes,
             shards: (0..plan.workers).map(|_| Arc::new(Shard::default())).collect(),
@@ -227,7 +252,9 @@ impl Running {
             workers: Vec::with_capacity(plan.workers),
             alive: 0,
             admin: None,
+            memory_watch: None,
             listens: Vec::new(),
+            inherited: inherited.into(),
             addrs: Vec::new(),
         })
     }
@@ -239,10 +266,13 @@ impl Running {
         let worker = Worker {
             index,
             listens,
+            inherited: Arc::clone(&self.inherited),
             backlog: self.config.backlog,
+            accept_rate: self.config.accept_rate.map(|rate| f64::from(rate) / self.workers_in_all() as f64),
+            timeouts: self.timeouts,
             faults: self.config.faults,
-            connections_max: self.plan.per_worker,
-            shard: Arc::clone(&self.shards[index]),
+            connections_max: self.connections_per_worker(),
+            shards: self.shards_of(index),
             admission: Arc::clone(&self.admission),
             control: Arc::clone(&self.control),
             wake: self.wakes[index].clone(),
@@ -267,6 +297,27 @@ impl Running {
         self.workers.push(thread);
         self.alive += 1;
         self.wait_bound()
+    }
+
+    /// Where connections move between threads these are one worker.
+    fn shards_of(&self, worker: usize) -> Vec<Arc<Shard>> {
+        if self.config.engine.keeps_to_a_thread() {
+            vec![Arc::clone(&self.shards[worker])]
+        } else {
+            self.shards.clone()
+        }
+    }
+
+    fn workers_in_all(&self) -> usize {
+        if self.config.engine.keeps_to_a_thread() { self.plan.workers } else { 1 }
+    }
+
+    fn connections_per_worker(&self) -> u32 {
+        if self.config.engine.keeps_to_a_thread() {
+            self.plan.per_worker
+        } else {
+            u32::try_from(self.plan.max_connections).unwrap_or(u32::MAX)
+        }
     }
 
     fn wait_bound(&mut self) -> Result<(), StartError> {
@@ -308,8 +359,23 @@ impl Running {
         Ok(())
     }
 
+    fn watch_memory(&mut self) -> Result<(), StartError> {
+        if self.config.memory_reserve > 0 {
+            let reserve = Reserve { bytes: self.config.memory_reserve };
+            let watch = MemoryWatch::start(reserve, Arc::clone(&self.admission));
+            self.memory_watch = Some(watch.map_err(io_error("thread"))?);
+        }
+        Ok(())
+    }
+
     fn addrs_of(&self, proto: Proto) -> Vec<SocketAddr> {
-        self.listens.iter().filter(|listen| listen.proto == proto).map(|listen| listen.addr).collect()
+        self.listening().filter(|listen| listen.proto == proto).map(|listen| listen.addr).collect()
+    }
+
+    /// Where connections are accepted, ports as bound.
+    fn listening(&self) -> impl Iterator<Item = Listen> {
+        let inherited = self.inherited.iter().map(|it| Listen { proto: it.proto, addr: it.addr });
+        self.listens.iter().copied().chain(inherited)
     }
 
     /// Where raw echo is served, ports as bound.
@@ -429,7 +495,9 @@ impl Place {
             Pin::Allowed => cpu::allowed().map_err(WorkerFailure::Pin)?,
             Pin::Cpus(cpus) => cpus.clone(),
         };
-        cpu::pin(&cpus.for_worker(index)).map_err(WorkerFailure::Pin)
+        // Threads that a worker starts have its CPUs.
+        let cpus = if self.engine.keeps_to_a_thread() { cpus.for_worker(index) } else { cpus };
+        cpu::pin(&cpus).map_err(WorkerFailure::Pin)
     }
 }
 
@@ -443,12 +511,18 @@ mod tests {
         Worker {
             index: 0,
             listens: vec![Listen { proto: Proto::Echo, addr: ([127, 0, 0, 1], 0).into() }],
+            inherited: Arc::new([]),
             backlog: 1,
+            accept_rate: None,
+            timeouts: Timeouts::new(Instant::now(), Duration::ZERO, Duration::ZERO, Duration::ZERO),
             faults: Faults::default(),
             connections_max: 1,
-            shard: Arc::default(),
+            shards: vec![Arc::default()],
             admission: Arc::new(Admission::new(1)),
-            control: Arc::new(Control::new(vec![wake.clone()], Duration::ZERO)),
+            control: Arc::new(Control::new(
+                vec![wake.clone()],
+                Times { grace: Duration::ZERO, timeout: Duration::ZERO },
+            )),
             wake,
             on_bound,
         }

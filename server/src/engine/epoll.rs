@@ -5,8 +5,6 @@
 //! for both directions, and never again; what an edge said is remembered in its slot until it is used up.
 
 mod accept;
-mod conn;
-mod date;
 mod stop;
 
 use std::collections::VecDeque;
@@ -21,19 +19,24 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use tidemark_host::wake::Wake;
 
-use self::conn::{Conn, Env, Next};
+use super::conn::{Conn, Env, LINGER_TIMEOUT, Next};
 use super::{Ended, EngineError, Worker};
-use crate::admission::Admission;
+use crate::admission::{AcceptRate, Admission};
 use crate::conns::{Conns, Key, Slot};
 use crate::control::{Control, Phase};
-use crate::listen::{self, Listen, PauseReason, Proto};
+use crate::listen::{PauseReason, Proto};
 use crate::metrics::CloseReason;
+use crate::timeouts::Timeouts;
+use crate::wheel::Wheel;
 
 /// Events taken per wait. Enough to spread the cost of the wait, few enough that a turn stays short (12 bytes each).
 const EVENTS_MAX: usize = 1024;
 
-/// How long a peer may take to notice that it was told goodbye: a round trip, a retransmission, and some.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The wheel may hold so many entries more than there are connections before those of connections that have ended are thrown out.
+const WHEEL_SPARE: usize = 4096;
+
+/// While idle connections are told goodbye, some at a time, the loop comes back so often.
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 
 /// The reserved key of the wake; listeners follow it.
 const WAKE: u32 = 0;
@@ -47,6 +50,8 @@ struct Loop {
     control: Arc<Control>,
     admission: Arc<Admission>,
     backlog: u32,
+    timeouts: Timeouts,
+    accept_rate: AcceptRate,
     listeners: Vec<Listener>,
     /// Listeners that may have connections waiting: their edge has come, and their queue was not seen empty since.
     acceptable: VecDeque<usize>,
@@ -63,6 +68,8 @@ struct Loop {
     turned_away: usize,
     /// While draining: the slot from which on connections have not been visited.
     sweep: Option<u32>,
+    /// When to look at whose timeout.
+    wheel: Wheel<Key>,
     env: Env,
 }
 
@@ -87,11 +94,11 @@ impl Loop {
     fn new(worker: &Worker) -> Result<Loop, EngineError> {
         let poll = Poll::new().map_err(EngineError::io("epoll_create"))?;
         register(&poll, &worker.wake, Key::reserved(WAKE), Interest::READABLE)?;
-        let listeners = worker
-            .listens
-            .iter()
-            .map(|listen| Listener::open(*listen, worker.backlog))
-            .collect::<Result<Vec<_>, _>>()?;
+        let listeners: Vec<Listener> = worker
+            .open_listeners()?
+            .into_iter()
+            .map(|(socket, proto)| Listener { socket, proto, acceptable: false })
+            .collect();
         for (index, listener) in listeners.iter().enumerate() {
             register(&poll, &listener.socket, listener_key(index), Interest::READABLE)?;
         }
@@ -110,7 +117,10 @@ impl Loop {
             lingering: VecDeque::new(),
             turned_away: 0,
             sweep: None,
-            env: Env::new(Arc::clone(&worker.shard), worker.faults),
+            timeouts: worker.timeouts,
+            accept_rate: AcceptRate::new(worker.accept_rate, Instant::now()),
+            wheel: Wheel::new(worker.timeouts.tick_at(Instant::now())),
+            env: Env::new(Arc::clone(&worker.shards[0]), worker.faults, worker.timeouts),
         })
     }
 
@@ -128,7 +138,8 @@ impl Loop {
             self.serve_queued();
             self.accept_batch()?;
             self.end_lingering();
-            if self.control.phase() != Phase::Running
+            self.time_out();
+            if self.control.phase(self.env.now) >= Phase::Closing
                 && let Some(ended) = self.stop_step()
             {
                 return Ok(ended);
@@ -140,12 +151,16 @@ impl Loop {
     /// How long to wait for events: not at all while there is other work, else until the next thing is due.
     fn timeout(&self) -> Option<Duration> {
         let accepting = !self.acceptable.is_empty() && self.accept_paused_until.is_none();
-        if accepting || !self.queued.is_empty() || self.sweep.is_some() {
+        if accepting || !self.queued.is_empty() {
             return Some(Duration::ZERO);
         }
+        if self.sweep.is_some() {
+            return Some(SWEEP_PAUSE);
+        }
         let goodbye = self.lingering.front().map(|&(until, _)| until);
-        let deadline = self.control.drain_deadline();
-        let due = [self.accept_paused_until, goodbye, deadline].into_iter().flatten().min()?;
+        let phase = self.control.next_change(self.env.now);
+        let timeout = self.wheel.next_tick().map(|tick| self.timeouts.begin_of(tick));
+        let due = [self.accept_paused_until, goodbye, phase, timeout].into_iter().flatten().min()?;
         // mio rounds up to the next millisecond, so that the loop does not spin through the last one.
         Some(due.saturating_duration_since(self.env.now))
     }
@@ -164,7 +179,7 @@ impl Loop {
                     let reason = conn.failure();
                     return self.close(key, reason);
                 }
-                conn.note(event);
+                conn.note(event.is_readable(), event.is_read_closed());
                 self.serve(key);
             }
         }
@@ -188,8 +203,16 @@ impl Loop {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        let mut next = conn.turn(&mut self.env);
-        if self.env.closing && matches!(next, Next::Wait) && conn.is_idle() {
+        let next = conn.turn(&mut self.env);
+        self.follow(key, next);
+    }
+
+    /// What follows from a turn.
+    fn follow(&mut self, key: Key, mut next: Next) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if self.env.closing && matches!(next, Next::Wait) && conn.may_go(&self.env) {
             next = Next::Linger(CloseReason::Drain);
         }
         if let Next::Linger(reason) = next {
@@ -198,7 +221,12 @@ impl Loop {
             next = conn.turn(&mut self.env);
         }
         match next {
-            Next::Wait | Next::Linger(_) => {}
+            Next::Wait => {
+                if let Some(tick) = conn.arm(&self.timeouts, self.env.closing) {
+                    self.wheel.insert(key, tick);
+                }
+            }
+            Next::Linger(_) => {}
             Next::Again if conn.queued => {}
             Next::Again => {
                 conn.queued = true;
@@ -223,6 +251,26 @@ impl Loop {
         self.accept_paused_until = None;
     }
 
+    /// Looks at the connections whose timeout may have come.
+    fn time_out(&mut self) {
+        let tick = self.timeouts.tick_at(self.env.now);
+        if self.wheel.next_tick().is_none_or(|next| next > tick) {
+            return;
+        }
+        let mut due = Vec::new();
+        self.wheel.advance(tick, |key| due.push(key));
+        for key in due {
+            // Of most only the slot is left, or they have been heard of since.
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            let next = conn.look(&mut self.env).unwrap_or(Next::Wait);
+            self.follow(key, next);
+        }
+        if self.wheel.len() > WHEEL_SPARE + 2 * self.conns.len() as usize {
+            let conns = &mut self.conns;
+            self.wheel.retain(|key| conns.get_mut(key).is_some());
+        }
+    }
+
     /// Closes connections whose peers have not noticed in time that they were told goodbye.
     fn end_lingering(&mut self) {
         while let Some(&(until, key)) = self.lingering.front() {
@@ -235,12 +283,6 @@ impl Loop {
                 self.close(key, reason);
             }
         }
-    }
-}
-
-impl Listener {
-    fn open(listen: Listen, backlog: u32) -> Result<Listener, EngineError> {
-        Ok(Listener { socket: listen::open(listen.addr, backlog)?, proto: listen.proto, acceptable: false })
     }
 }
 

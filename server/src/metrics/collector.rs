@@ -14,6 +14,7 @@ use super::{CloseReason, TABLES, table};
 use crate::admission::RejectReason;
 use crate::control::Control;
 use crate::listen::PauseReason;
+use crate::timeouts::Timeout;
 
 /// Reads the shards of all workers, and what the operating system knows of the process, at every scrape.
 #[derive(Debug)]
@@ -89,6 +90,9 @@ impl ServerCollector {
                 PauseReason::ALL.iter().map(|reason| reason.label()),
                 |shard, i| &shard.pauses[i],
             ),
+            self.by_label(&table::TIMEOUTS, Timeout::ALL.iter().map(|kind| kind.label()), |shard, i| {
+                &shard.timeouts[i]
+            }),
             table::RECEIVED.single(self.sum(|shard| &shard.received_bytes) as f64),
             table::SENT.single(self.sum(|shard| &shard.sent_bytes) as f64),
             self.by_label(&table::HTTP_REQUESTS, statuses, |shard, i| &shard.http[i]),
@@ -124,10 +128,6 @@ impl ServerCollector {
     }
 }
 
-impl Collector for ServerCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
 /// What was counted, where it is.
 fn heap(counted: Option<Counted>) -> [proto::MetricFamily; 2] {
     [
@@ -136,16 +136,20 @@ fn heap(counted: Option<Counted>) -> [proto::MetricFamily; 2] {
     ]
 }
 
+impl Collector for ServerCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
         let mut families = self.connections();
         families.push(self.turns());
         families.extend(self.state());
+        families.extend(heap(allocations::counted()));
         families.extend(self.process.families());
         families.extend(host::families(&HostFigures::read()));
         families
     }
-        families.extend(heap(allocations::counted()));
 }
 
 #[cfg(test)]
@@ -156,9 +160,11 @@ mod tests {
     use tidemark_program::metrics::process::FdTables;
 
     use super::*;
+    use crate::drain::Times;
 
     fn collector(shards: Vec<Arc<Shard>>) -> ServerCollector {
-        let control = Arc::new(Control::new(Vec::new(), Duration::ZERO));
+        let control =
+            Arc::new(Control::new(Vec::new(), Times { grace: Duration::ZERO, timeout: Duration::ZERO }));
         ServerCollector::new(shards, control, "epoll", Process::new(FdTables::Shared)).unwrap()
     }
 
@@ -175,13 +181,13 @@ mod tests {
         exported
             .retain(|family| !family.get_metric().is_empty() && !family.name().starts_with("tidemark_host_"));
         exported.extend(host::families(&host::tests::complete()));
+        // What this build does not count is shown by one that does.
+        exported.extend(heap(Some(Counted { allocations: 1, live_bytes: 1 })));
         assert_eq!(checks::exported(&TABLES, &exported), Vec::<String>::new());
     }
 
     #[test]
     fn a_scrape_of_this_machine_has_no_empty_family() {
-        // What this build does not count is shown by one that does.
-        exported.extend(heap(Some(Counted { allocations: 1, live_bytes: 1 })));
         let text = scrape(collector(vec![Arc::new(Shard::default())]));
         let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         for (family, next) in told.iter().zip(text.split("# TYPE ").skip(1)) {

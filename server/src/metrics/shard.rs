@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::admission::RejectReason;
 use crate::listen::PauseReason;
+use crate::timeouts::Timeout;
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +24,17 @@ pub enum CloseReason {
     Drain,
     /// The drain's deadline came before the connection was finished.
     Cut,
+    /// Nothing was exchanged for too long.
+    IdleTimeout,
+    /// A request head took too long.
+    HeadTimeout,
+    /// The peer did not take what it was owed for too long.
+    WriteTimeout,
 }
 
 impl CloseReason {
     /// Every reason, in the order of its discriminant.
-    pub const ALL: [CloseReason; 7] = [
+    pub const ALL: [CloseReason; 10] = [
         CloseReason::Peer,
         CloseReason::Reset,
         CloseReason::Error,
@@ -35,6 +42,9 @@ impl CloseReason {
         CloseReason::BadRequest,
         CloseReason::Drain,
         CloseReason::Cut,
+        CloseReason::IdleTimeout,
+        CloseReason::HeadTimeout,
+        CloseReason::WriteTimeout,
     ];
 
     /// The value of the metric's `reason` label.
@@ -47,6 +57,9 @@ impl CloseReason {
             CloseReason::BadRequest => "bad_request",
             CloseReason::Drain => "drain",
             CloseReason::Cut => "cut",
+            CloseReason::IdleTimeout => "idle_timeout",
+            CloseReason::HeadTimeout => "head_timeout",
+            CloseReason::WriteTimeout => "write_timeout",
         }
     }
 }
@@ -132,6 +145,7 @@ pub struct Shard {
     pub(super) rejected: [Count; RejectReason::ALL.len()],
     pub(super) pauses: [Count; PauseReason::ALL.len()],
     pub(super) http: [Count; STATUSES.len() + 1],
+    pub(super) timeouts: [Count; Timeout::ALL.len()],
 }
 
 impl Shard {
@@ -143,6 +157,11 @@ impl Shard {
     /// Counts a connection that was turned away.
     pub fn rejected(&self, reason: RejectReason) {
         self.rejected[reason as usize].add(1);
+    }
+
+    /// Counts a peer that ran out of time.
+    pub fn timed_out(&self, kind: Timeout) {
+        self.timeouts[kind as usize].add(1);
     }
 
     /// Counts a pause of accepting.

@@ -13,6 +13,8 @@ tidemark_program::metrics_table! {
         "Connections that were accepted and turned away, by reason.";
     PAUSES = Counter "tidemark_accept_pauses_total" "pauses" ["reason"]
         "Times that accepting was paused because the host lacked something, by reason.";
+    TIMEOUTS = Counter "tidemark_timeouts_total" "connections" ["kind"]
+        "Peers that ran out of time: idle, in a request head, or taking nothing of what they are owed (write).";
     RECEIVED = Counter "tidemark_received_bytes_total" "bytes" []
         "Bytes read from connections.";
     SENT = Counter "tidemark_sent_bytes_total" "bytes" []

@@ -41,6 +41,51 @@ fn wrong_use_is_exit_code_2_and_names_what_is_wrong() {
     }
 }
 
+/// A file with this text, and the flags that name it.
+fn file(directory: &tempfile::TempDir, text: &str) -> String {
+    let path = directory.path().join("server.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_file_says_what_flags_say_and_flags_win() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(
+        &directory,
+        "# ours\nmax_connections = 500\necho = [\"127.0.0.1:0\"]\nidle_timeout = \"5s\"\npin = true\n",
+    );
+    let output = run(&["serve", "--config", &path, "--max-connections", "700", "--print-config"]);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    insta::assert_snapshot!("print_config", printed);
+    // What is printed is a file that says the same.
+    let again = file(&directory, &printed);
+    let output = run(&["serve", "--config", &again, "--print-config"]);
+    let settings = |printed: &str| -> Vec<String> {
+        printed.lines().map(|line| line.split(" # ").next().unwrap().trim_end().to_owned()).collect()
+    };
+    assert_eq!(settings(&text(&output.stdout)), settings(&printed));
+}
+
+#[test]
+fn a_bad_file_is_one_line_with_the_place_and_the_fix() {
+    let directory = tempfile::tempdir().unwrap();
+    for (contents, says) in [
+        ("\nmax_conections = 5\n", ":2: unknown key `max_conections`; did you mean `max_connections`?"),
+        ("backlog = 0\n", ":1: invalid value '0' for '--backlog <N>'"),
+        ("echo = [\"127.0.0.1:0\"\n", ":"),
+    ] {
+        let path = file(&directory, contents);
+        let output = run(&["serve", "--config", &path]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.starts_with(&format!("error: {path}{says}")) && error.lines().count() == 1, "{error}");
+    }
+    let output = run(&["serve", "--config", "/nowhere.toml"]);
+    assert_eq!(text(&output.stderr), "error: /nowhere.toml: No such file or directory (os error 2)\n");
+}
+
 #[test]
 fn what_the_host_does_not_allow_is_exit_code_4_and_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -11,11 +11,45 @@ for_every_engine! {
     a_raw_connection_too_many_is_reset_and_one_that_left_makes_room
     an_http_connection_too_many_gets_503_and_a_close
     a_server_that_is_full_still_answers_its_operator
+    without_memory_nobody_is_let_in_and_the_operator_is_answered
+    an_accept_rate_lets_everybody_in_who_waits
     a_port_in_use_is_refused_and_nothing_is_left_behind
     an_address_that_is_not_ours_is_refused
 }
 
 const MAX: u64 = 5;
+
+fn without_memory_nobody_is_let_in_and_the_operator_is_answered(engine: Engine) {
+    let server = Server::start(Config { memory_reserve: u64::MAX, ..config(engine) }).unwrap();
+    let admin = server.admin_addr();
+    let rejected = || metric(admin, "tidemark_connections_rejected_total{reason=\"memory\"}");
+    // Memory is looked at for the first time soon after the start.
+    eventually("a raw connection is reset", || {
+        let refused = TcpStream::connect(server.echo_addrs()[0]).and_then(|mut stream| {
+            stream.set_read_timeout(Some(std::time::Duration::from_millis(100)))?;
+            stream.read(&mut [0])
+        });
+        refused.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+    });
+    let before = rejected();
+    assert!(before > 0);
+    let mut http = Http::to(&server);
+    assert_eq!(http.response().status, 503);
+    assert_eq!(rejected(), before + 1);
+    assert_eq!(Http::connect(admin).get("/ready").status, 200);
+}
+
+fn an_accept_rate_lets_everybody_in_who_waits(engine: Engine) {
+    // With a burst of one, so that of ten at once some have to wait.
+    let server = Server::start(Config { accept_rate: Some(20), ..config(engine) }).unwrap();
+    let mut waiting: Vec<TcpStream> = (0..10).map(|_| echo(&server)).collect();
+    for stream in &mut waiting {
+        assert_eq!(round_trip(stream, b"in").unwrap(), b"in");
+    }
+    let admin = server.admin_addr();
+    assert!(metric(admin, "tidemark_accept_pauses_total{reason=\"accept_rate\"}") > 0);
+    assert_eq!(metric(admin, "tidemark_connections_accepted_total"), 10);
+}
 
 fn small(engine: Engine) -> Config {
     Config { max_connections: Some(MAX), ..config(engine) }

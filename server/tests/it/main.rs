@@ -8,18 +8,24 @@
 /// Makes a test of each function for every engine.
 macro_rules! for_every_engine {
     ($($test:ident)*) => {
-        mod epoll {
+        for_every_engine!(@ epoll Epoll $($test)*);
+        for_every_engine!(@ tokio Tokio $($test)*);
+        for_every_engine!(@ tokio_steal TokioSteal $($test)*);
+    };
+    (@ $module:ident $engine:ident $($test:ident)*) => {
+        mod $module {
             $(#[test]
             fn $test() {
-                super::$test(tidemark_server::Engine::Epoll);
+                super::$test(tidemark_server::Engine::$engine);
             })*
         }
     };
 }
 
 /// An engine that is added must be added above, too.
-const _: () = assert!(tidemark_server::Engine::ALL.len() == 1);
+const _: () = assert!(tidemark_server::Engine::ALL.len() == 3);
 
+mod activation;
 mod cli;
 mod client;
 mod echo;
@@ -28,3 +34,4 @@ mod limits;
 mod metrics;
 mod process;
 mod stop;
+mod timeouts;

@@ -15,6 +15,10 @@ for_every_engine! {
     a_request_under_way_is_finished
     what_is_unfinished_at_the_deadline_is_cut_off_and_counted
     readiness_goes_before_the_connections_do
+    in_the_grace_period_it_is_not_ready_and_serves_on
+    idle_connections_may_talk_until_the_grace_period_is_over
+    a_connection_that_has_just_come_may_still_ask
+    many_idle_connections_are_all_told_goodbye
     an_abort_ends_at_once
     dropping_a_server_ends_it
 }
@@ -114,6 +118,61 @@ fn readiness_goes_before_the_connections_do(engine: Engine) {
     assert_eq!(crate::client::metric(admin, "tidemark_ready"), 0);
     drop(stuck);
     assert_eq!(server.wait(), Outcome::default(), "a peer that leaves is not cut off");
+}
+
+fn in_the_grace_period_it_is_not_ready_and_serves_on(engine: Engine) {
+    let server = Server::start(Config { grace: Duration::from_secs(600), ..config(engine) }).unwrap();
+    let mut before = echo(&server);
+    round_trip(&mut before, b"in").unwrap();
+    server.stop();
+    assert_eq!(Http::connect(server.admin_addr()).get("/ready").status, 503);
+    let mut http = Http::to(&server);
+    assert_eq!(http.get("/ready").status, 503);
+    assert_eq!(http.get("/health").status, 200, "on a connection that is kept");
+    let mut after = echo(&server);
+    assert_eq!(round_trip(&mut after, b"still welcome").unwrap(), b"still welcome");
+    assert_eq!(round_trip(&mut before, b"still served").unwrap(), b"still served");
+    server.stopper().abort();
+    assert_eq!(server.wait(), Outcome { aborted: true, ..Outcome::default() });
+}
+
+fn idle_connections_may_talk_until_the_grace_period_is_over(engine: Engine) {
+    let server = Server::start(Config { grace: Duration::from_millis(300), ..config(engine) }).unwrap();
+    let mut idle = echo(&server);
+    round_trip(&mut idle, b"in").unwrap();
+    server.stop();
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0, "a goodbye, and it comes by itself");
+    assert_eq!(server.wait(), Outcome::default());
+}
+
+fn a_connection_that_has_just_come_may_still_ask(engine: Engine) {
+    let server = start(engine);
+    let accepted = server.open_connections();
+    let mut fresh = echo(&server);
+    let mut silent = echo(&server);
+    eventually("both are accepted", || server.open_connections() == accepted + 2);
+    server.stop();
+    assert_eq!(Http::connect(server.admin_addr()).get("/ready").status, 503);
+    assert_eq!(round_trip(&mut fresh, b"what for").unwrap(), b"what for");
+    assert_eq!(fresh.read(&mut [0]).unwrap(), 0);
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0, "one that says nothing is not waited for for long");
+    assert_eq!(server.wait(), Outcome::default());
+}
+
+fn many_idle_connections_are_all_told_goodbye(engine: Engine) {
+    // More than are told at once.
+    const MANY: usize = 3000;
+    let server = start(engine);
+    let mut idle: Vec<TcpStream> = (0..MANY)
+        .map(|_| {
+            let mut stream = echo(&server);
+            round_trip(&mut stream, b"in").unwrap();
+            stream
+        })
+        .collect();
+    server.stop();
+    assert!(idle.iter_mut().all(|stream| matches!(stream.read(&mut [0]), Ok(0))));
+    assert_eq!(server.wait(), Outcome::default());
 }
 
 fn an_abort_ends_at_once(engine: Engine) {

@@ -1,30 +1,17 @@
 //! Accepting: in bounded batches, with the listener put back by hand, and never in a spin.
 
-use std::io::Write;
-use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use mio::Interest;
 use mio::unix::SourceFd;
 
-use super::conn::Conn;
-use super::{EngineError, LINGER_TIMEOUT, Loop};
+use super::{EngineError, Loop};
 use crate::admission::RejectReason;
 use crate::conns::Key;
-use crate::http::write_no_room;
-use crate::listen::{AcceptFailure, Accepted, PauseReason, Proto, accept};
-
-/// Connections accepted per turn. An accept with its registration takes some 10 us, so that a storm of connections
-/// delays those that are open by less than a millisecond per turn.
-const ACCEPT_BATCH: usize = 64;
-
-/// How long accepting rests when the host lacks something, unless a connection closes before.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Refused HTTP connections that are kept until their peer has read the refusal. Beyond these they are closed at once,
-/// at the risk that a peer which is still sending sees a reset instead.
-const TURNED_AWAY_MAX: usize = 128;
+use crate::engine::conn::{Conn, LINGER_TIMEOUT, TURNED_AWAY_MAX};
+use crate::engine::{ACCEPT_BATCH, ACCEPT_PAUSE};
+use crate::listen::{AcceptFailure, Accepted, PauseReason, Proto, accept, reset};
 
 impl Loop {
     /// Notes that a listener's queue is not empty. The kernel says so once: until the queue was seen empty there will be
@@ -58,6 +45,10 @@ impl Loop {
     /// Accepts from one listener until its queue is empty (then true), the budget is used up, or something is lacking.
     pub(super) fn accept_from(&mut self, index: usize, budget: &mut usize) -> Result<bool, EngineError> {
         while *budget > 0 {
+            if let Err(wait) = self.accept_rate.take(self.env.now) {
+                self.slow_down(wait);
+                return Ok(false);
+            }
             *budget -= 1;
             let listener = &self.listeners[index];
             match accept(&listener.socket) {
@@ -79,6 +70,14 @@ impl Loop {
         Ok(false)
     }
 
+    fn slow_down(&mut self, wait: Duration) {
+        self.accept_paused_until = Some(self.env.now + wait);
+        // A rate that is kept for long is one pause.
+        if self.accept_trouble.replace(PauseReason::Rate) != Some(PauseReason::Rate) {
+            self.env.shard.paused(PauseReason::Rate);
+        }
+    }
+
     fn pause_accepting(&mut self, reason: PauseReason, error: &std::io::Error) {
         self.accept_paused_until = Some(self.env.now + ACCEPT_PAUSE);
         self.env.shard.paused(reason);
@@ -90,11 +89,16 @@ impl Loop {
 
     /// Puts a connection in the table, or turns it away.
     fn admit(&mut self, fd: OwnedFd, proto: Proto) {
-        if !self.admission.enter() {
-            return self.turn_away(fd, proto, RejectReason::MaxConnections);
+        if let Err(reason) = self.admission.enter() {
+            return self.turn_away(fd, proto, reason);
         }
-        match self.insert(Conn::new(fd, proto)) {
-            Ok(_) => {
+        match self.insert(Conn::new(fd, proto, &self.env)) {
+            Ok(key) => {
+                if let Some(conn) = self.conns.get_mut(key)
+                    && let Some(tick) = conn.arm(&self.timeouts, self.env.closing)
+                {
+                    self.wheel.insert(key, tick);
+                }
                 self.env.shard.accepted.add(1);
                 self.env.faults.for_connection();
             }
@@ -121,27 +125,16 @@ impl Loop {
     fn turn_away(&mut self, fd: OwnedFd, proto: Proto, reason: RejectReason) {
         self.env.shard.rejected(reason);
         match proto {
-            Proto::Echo => {
-                // Closes with a reset instead of the usual goodbye. When that fails, the goodbye does, too.
-                let _ = socket2::SockRef::from(&fd).set_linger(Some(Duration::ZERO));
-            }
+            Proto::Echo => reset(fd),
             Proto::Http => self.refuse_http(fd),
         }
     }
 
     fn refuse_http(&mut self, fd: OwnedFd) {
-        let mut answer = Vec::new();
-        write_no_room(&mut answer, self.env.date.at(self.env.now));
-        let mut stream = TcpStream::from(fd);
-        // A fresh socket has room for this; when it has not, the peer is gone.
-        if stream.write(&answer).is_ok() {
-            self.env.shard.http_response(503);
-        }
+        let conn = Conn::turned_away(fd, &mut self.env);
         if self.turned_away >= TURNED_AWAY_MAX {
             return;
         }
-        let mut conn = Conn::turned_away(stream.into());
-        conn.begin_linger(crate::metrics::CloseReason::Finished);
         if let Ok(key) = self.insert(conn) {
             self.turned_away += 1;
             self.lingering.push_back((self.env.now + LINGER_TIMEOUT, key));

@@ -1,7 +1,10 @@
 //! Stopping: accept no more, finish what is under way, say goodbye to the idle, cut off the rest at the deadline.
 
+use std::time::Duration;
+
 use super::{Ended, Loop};
 use crate::control::Phase;
+use crate::drain;
 use crate::metrics::CloseReason;
 
 /// Slots visited per turn while draining, so that answers under way go on meanwhile.
@@ -10,7 +13,8 @@ const SWEEP_SLOTS: u32 = 1024;
 impl Loop {
     /// What one turn does towards the end; the outcome when that is reached.
     pub(super) fn stop_step(&mut self) -> Option<Ended> {
-        if self.control.phase() == Phase::Aborted {
+        let phase = self.control.phase(self.env.now);
+        if phase == Phase::Aborted {
             return Some(self.cut());
         }
         if !self.env.closing {
@@ -20,14 +24,14 @@ impl Loop {
         if self.sweep.is_none() && self.conns.is_empty() {
             return Some(Ended::default());
         }
-        let overdue = self.control.drain_deadline().is_some_and(|deadline| self.env.now >= deadline);
-        overdue.then(|| self.cut())
+        (phase == Phase::Overdue).then(|| self.cut())
     }
 
     /// Empties the accept queues, because to close a listener resets the connections that wait in its queue, and closes
     /// the listeners.
     fn begin_drain(&mut self) {
         self.env.closing = true;
+        self.accept_rate.lift();
         for index in 0..self.listeners.len() {
             let mut budget = self.backlog as usize + 1;
             // Nothing that can go wrong here matters to a listener that closes next.
@@ -44,7 +48,10 @@ impl Loop {
     fn sweep_some(&mut self) {
         let Some(from) = self.sweep else { return };
         let end = self.conns.used_slots();
-        let to = from.saturating_add(SWEEP_SLOTS).min(end);
+        let since =
+            self.control.closes_at().map_or(Duration::ZERO, |at| self.env.now.saturating_duration_since(at));
+        let told = drain::goodbyes_until(since, end, self.control.times().timeout);
+        let to = from.saturating_add(SWEEP_SLOTS).min(told);
         for index in from..to {
             let Some(key) = self.conns.key_at(index) else {
                 continue;

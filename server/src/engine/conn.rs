@@ -4,15 +4,16 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use mio::event::Event;
+use socket2::SockRef;
 
 use super::date::Date;
 use crate::faults::Faults;
-use crate::http::{CloseKind, Context, Progress, Session};
+use crate::http::{CloseKind, Context, Progress, Session, write_head_timeout, write_no_room};
 use crate::listen::Proto;
 use crate::metrics::{CloseReason, Shard};
+use crate::timeouts::{Timeout, Timeouts};
 
 /// Size of a worker's read buffer, the most that one system call moves. Larger ones gain nothing once the call's own
 /// cost is spread over this much.
@@ -24,6 +25,16 @@ const TURN_BYTES: usize = 256 * 1024;
 /// What is still read from a peer that was told goodbye, so that a reset does not overtake its last answer.
 const LINGER_BYTES: u32 = 1024 * 1024;
 
+/// How long a peer may take to notice that it was told goodbye: a round trip, a retransmission, and some.
+pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many ticks a drain gives a connection that has just come to say what for: a second.
+const FRESH_TICKS: u32 = 11;
+
+/// Refused HTTP connections that are kept until their peer has read the refusal. Beyond these they are closed at once,
+/// at the risk that a peer which is still sending sees a reset instead.
+pub(super) const TURNED_AWAY_MAX: usize = 128;
+
 /// What a worker's connections share.
 pub(super) struct Env {
     /// Every read goes here; nothing stays here between turns.
@@ -33,30 +44,37 @@ pub(super) struct Env {
     pub(super) shard: Arc<Shard>,
     pub(super) date: Date,
     pub(super) faults: Faults,
+    timeouts: Timeouts,
     /// What `/ready` says.
     ready: bool,
     /// The server is stopping.
     pub(super) closing: bool,
     /// When this turn began. Nothing in a turn reads the clock again.
     pub(super) now: Instant,
+    /// The tick that it began in.
+    tick: u32,
 }
 
 impl Env {
-    pub(super) fn new(shard: Arc<Shard>, faults: Faults) -> Env {
+    pub(super) fn new(shard: Arc<Shard>, faults: Faults, timeouts: Timeouts) -> Env {
+        let now = Instant::now();
         Env {
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             out: Vec::new(),
             shard,
             date: Date::default(),
             faults,
+            timeouts,
             ready: false,
             closing: false,
-            now: Instant::now(),
+            now,
+            tick: timeouts.tick_at(now),
         }
     }
 
     pub(super) fn begin_turn(&mut self, ready: bool) {
         self.now = Instant::now();
+        self.tick = self.timeouts.tick_at(self.now);
         self.ready = ready;
     }
 }
@@ -76,7 +94,7 @@ pub(super) enum Next {
 
 /// A connection in the table. Idle, it owns its descriptor and no memory.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts in four bytes")]
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts in five bytes")]
 pub(super) struct Conn {
     stream: TcpStream,
     /// The kernel said that there is something to read, and it was not seen used up since.
@@ -87,6 +105,12 @@ pub(super) struct Conn {
     pub(super) queued: bool,
     /// It holds a place of the admission, which it must give back.
     pub(super) admitted: bool,
+    /// Something came from the peer.
+    heard: bool,
+    /// The tick from which the timeout counts that applies now: when something last moved, or when a request head began.
+    since: u32,
+    /// The tick at which the engine is to look at the timeout; 0 when it is not.
+    pub(super) armed: u32,
     talk: Talk,
     /// Only while output is unsent. As long as this is there, nothing is read.
     held: Option<Box<Held>>,
@@ -124,22 +148,111 @@ enum Sent {
 }
 
 impl Conn {
-    pub(super) fn new(fd: OwnedFd, proto: Proto) -> Conn {
+    pub(super) fn new(fd: OwnedFd, proto: Proto, env: &Env) -> Conn {
         let talk = match proto {
             Proto::Echo => Talk::Echo,
             Proto::Http => Talk::Http(Session::new()),
         };
-        Conn::with(fd, talk, true)
+        Conn::with(fd, talk, true, env)
     }
 
-    /// A connection that was turned away, with its answer written.
-    pub(super) fn turned_away(fd: OwnedFd) -> Conn {
-        Conn::with(fd, lingering(CloseReason::Finished), false)
+    /// An HTTP connection for which there is no room: it is told so, and goodbye.
+    pub(super) fn turned_away(fd: OwnedFd, env: &mut Env) -> Conn {
+        let mut conn = Conn::with(fd, lingering(CloseReason::Finished), false, env);
+        let mut answer = Vec::new();
+        write_no_room(&mut answer, env.date.at(env.now));
+        // A fresh socket has room for this; when it has not, the peer is gone.
+        if conn.stream.write(&answer).is_ok() {
+            env.shard.http_response(503);
+        }
+        conn.begin_linger(CloseReason::Finished);
+        conn
     }
 
-    fn with(fd: OwnedFd, talk: Talk, admitted: bool) -> Conn {
-        let stream = TcpStream::from(fd);
-        Conn { stream, readable: false, peer_closed: false, queued: false, admitted, talk, held: None }
+    fn with(fd: OwnedFd, talk: Talk, admitted: bool, env: &Env) -> Conn {
+        Conn {
+            stream: TcpStream::from(fd),
+            readable: false,
+            peer_closed: false,
+            queued: false,
+            admitted,
+            heard: false,
+            since: env.tick,
+            armed: 0,
+            talk,
+            held: None,
+        }
+    }
+
+    /// Whether a drain may tell it goodbye now: not while something is under way, and not as long as it has only just come and may
+    /// be about to say what for.
+    pub(super) fn may_go(&self, env: &Env) -> bool {
+        self.is_idle() && (self.heard || env.tick >= self.fresh_until())
+    }
+
+    fn fresh_until(&self) -> u32 {
+        self.since.saturating_add(FRESH_TICKS)
+    }
+
+    /// What the peer may be timed out for as things are, and when. A peer that was told goodbye has its own limit.
+    fn timeout(&self, timeouts: &Timeouts) -> Option<(Timeout, u32)> {
+        let kind = match &self.talk {
+            Talk::Linger { .. } => return None,
+            _ if self.held.is_some() => Timeout::Write,
+            Talk::Http(session) if session.in_head() => Timeout::Head,
+            Talk::Http(_) | Talk::Echo => Timeout::Idle,
+        };
+        Some((kind, timeouts.due(kind, self.since)?))
+    }
+
+    /// The tick at which the engine should look at this connection, when that is earlier than it does already. It is then taken to
+    /// do so.
+    #[inline]
+    pub(super) fn arm(&mut self, timeouts: &Timeouts, closing: bool) -> Option<u32> {
+        let due = if closing && !self.heard && self.lingers_for().is_none() {
+            self.fresh_until()
+        } else {
+            self.timeout(timeouts)?.1
+        };
+        (self.armed == 0 || due < self.armed).then(|| {
+            self.armed = due;
+            due
+        })
+    }
+
+    /// The engine looks because a tick has come that was asked for. What follows if the peer has run out of time, and else
+    /// nothing; [`Self::arm`] then says when to look again.
+    pub(super) fn look(&mut self, env: &mut Env) -> Option<Next> {
+        if self.armed > env.tick {
+            // An earlier wish, which a later one has replaced.
+            return None;
+        }
+        self.armed = 0;
+        if env.closing && self.may_go(env) {
+            return Some(Next::Linger(CloseReason::Drain));
+        }
+        let (kind, due) = self.timeout(&env.timeouts)?;
+        if due > env.tick {
+            return None;
+        }
+        env.shard.timed_out(kind);
+        Some(match kind {
+            Timeout::Idle => Next::Linger(CloseReason::IdleTimeout),
+            Timeout::Head => {
+                let mut answer = Vec::new();
+                write_head_timeout(&mut answer, env.date.at(env.now));
+                // Nothing is unsent, or the timeout would be another one: there is room, or the peer is gone.
+                if self.stream.write(&answer).is_ok() {
+                    env.shard.http_response(408);
+                }
+                Next::Linger(CloseReason::HeadTimeout)
+            }
+            Timeout::Write => {
+                // What is owed would only follow a goodbye that nobody reads.
+                let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                Next::Close(CloseReason::WriteTimeout)
+            }
+        })
     }
 
     /// Gives the socket back, when there is no slot for it.
@@ -149,10 +262,14 @@ impl Conn {
 
     /// Remembers what an edge said.
     #[inline]
-    pub(super) fn note(&mut self, event: &Event) {
-        let peer_closed = event.is_read_closed();
+    pub(super) fn note(&mut self, readable: bool, peer_closed: bool) {
         self.peer_closed |= peer_closed;
-        self.readable |= peer_closed || event.is_readable();
+        self.readable |= peer_closed || readable;
+    }
+
+    /// What is waited for: that the kernel takes more, and only then that more comes.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.held.is_some()
     }
 
     /// No request has begun and no answer is unsent.
@@ -214,9 +331,12 @@ impl Conn {
         match send(&self.stream, &held.out[held.sent..], &env.shard)? {
             Sent::Short(bytes) => {
                 held.sent += bytes;
+                if bytes > 0 {
+                    self.since = env.tick;
+                }
                 return Err(Next::Wait);
             }
-            Sent::All => {}
+            Sent::All => self.since = env.tick,
         }
         if let Some(reason) = held.then {
             return Err(Next::Linger(reason));
@@ -242,11 +362,13 @@ impl Conn {
                 Ok(Sent::All) => {}
                 Ok(Sent::Short(sent)) => {
                     self.held = Some(Box::new(Held::new(&env.buffer[sent..bytes], &[], None)));
+                    self.since = env.tick;
                     return Next::Wait;
                 }
                 Err(next) => return next,
             }
             turn_bytes += bytes;
+            self.since = env.tick;
         }
         Next::Again
     }
@@ -277,6 +399,7 @@ impl Conn {
         let Talk::Http(session) = &mut self.talk else {
             return Ok(());
         };
+        let was_in_head = session.in_head();
         let mut out = std::mem::take(&mut env.out);
         let context = Context { ready: env.ready, closing: env.closing, date: env.date.at(env.now) };
         let mut input = &env.buffer[..bytes];
@@ -310,7 +433,15 @@ impl Conn {
             }
         };
         env.out = out;
+        // A head has so long from its first byte, however many come.
+        if !(was_in_head && self.is_in_head()) {
+            self.since = env.tick;
+        }
         result
+    }
+
+    fn is_in_head(&self) -> bool {
+        matches!(&self.talk, Talk::Http(session) if session.in_head())
     }
 
     fn discard(&mut self, env: &mut Env) -> Next {
@@ -338,6 +469,7 @@ impl Conn {
                 Ok(0) => return Err(Next::Close(CloseReason::Peer)),
                 Ok(bytes) => {
                     env.shard.received_bytes.add(bytes as u64);
+                    self.heard = true;
                     env.faults.after_read();
                     // A short read has emptied the socket, and the next byte is a new edge; but there is no edge
                     // after the one that announced the end.
@@ -408,13 +540,17 @@ mod tests {
     /// Reached only when something hangs.
     const DEADLINE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
+    fn off() -> Timeouts {
+        Timeouts::new(Instant::now(), Duration::ZERO, Duration::ZERO, Duration::ZERO)
+    }
+
     /// A connection and its peer, which blocks.
     fn pair(proto: Proto) -> (Conn, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        (Conn::new(stream.into(), proto), peer)
+        (Conn::new(stream.into(), proto, &Env::new(Arc::default(), Faults::default(), off())), peer)
     }
 
     /// Waits for the socket as the loop would, and does a turn.
@@ -433,7 +569,7 @@ mod tests {
         socket2::SockRef::from(&conn.stream).set_send_buffer_size(8 * 1024).unwrap();
         let sent: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(256 * 1024).collect();
         let mut back = vec![0; sent.len()];
-        let mut env = Env::new(Arc::default(), Faults::default());
+        let mut env = Env::new(Arc::default(), Faults::default(), off());
         let mut short_flushes = 0;
         std::thread::scope(|scope| {
             scope.spawn(|| (&peer).write_all(&sent).unwrap());
@@ -453,7 +589,7 @@ mod tests {
     #[test]
     fn a_turn_moves_no_more_than_its_share() {
         let (mut conn, peer) = pair(Proto::Echo);
-        let mut env = Env::new(Arc::default(), Faults::default());
+        let mut env = Env::new(Arc::default(), Faults::default(), off());
         let total = 64 << 20;
         std::thread::scope(|scope| {
             let (mut writer, reader) = (&peer, &peer);
@@ -471,7 +607,7 @@ mod tests {
     #[test]
     fn an_idle_connection_owns_nothing_also_after_work() {
         let (mut conn, mut peer) = pair(Proto::Http);
-        let mut env = Env::new(Arc::default(), Faults::default());
+        let mut env = Env::new(Arc::default(), Faults::default(), off());
         peer.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
         assert_eq!(next_turn(&mut conn, &mut env), Next::Wait);
         assert!(conn.is_idle() && conn.held.is_none());
@@ -483,7 +619,7 @@ mod tests {
     #[test]
     fn one_who_was_told_goodbye_is_read_from_only_so_much() {
         let (mut conn, mut peer) = pair(Proto::Echo);
-        let mut env = Env::new(Arc::default(), Faults::default());
+        let mut env = Env::new(Arc::default(), Faults::default(), off());
         conn.begin_linger(CloseReason::BadRequest);
         std::thread::scope(|scope| {
             // Fails when the other end closes, which is the point.
