@@ -51,8 +51,9 @@ pub(super) struct Env {
     pub(super) closing: bool,
     /// When this turn began. Nothing in a turn reads the clock again.
     pub(super) now: Instant,
-    /// The tick that it began in.
-    tick: u32,
+    /// The tick that it began in, and when that ends.
+    pub(super) tick: u32,
+    tick_ends: Instant,
 }
 
 impl Env {
@@ -69,12 +70,17 @@ impl Env {
             closing: false,
             now,
             tick: timeouts.tick_at(now),
+            tick_ends: now,
         }
     }
 
     pub(super) fn begin_turn(&mut self, ready: bool) {
         self.now = Instant::now();
-        self.tick = self.timeouts.tick_at(self.now);
+        // Most turns are in the tick of the last one, and to compare is less than to divide.
+        if self.now >= self.tick_ends {
+            self.tick = self.timeouts.tick_at(self.now);
+            self.tick_ends = self.timeouts.begin_of(self.tick + 1);
+        }
         self.ready = ready;
     }
 }
@@ -94,7 +100,6 @@ pub(super) enum Next {
 
 /// A connection in the table. Idle, it owns its descriptor and no memory.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "five independent facts in five bytes")]
 pub(super) struct Conn {
     stream: TcpStream,
     /// The kernel said that there is something to read, and it was not seen used up since.
@@ -103,10 +108,7 @@ pub(super) struct Conn {
     peer_closed: bool,
     /// It stands in the loop's queue.
     pub(super) queued: bool,
-    /// It holds a place of the admission, which it must give back.
-    pub(super) admitted: bool,
-    /// Something came from the peer.
-    heard: bool,
+    standing: Standing,
     /// The tick from which the timeout counts that applies now: when something last moved, or when a request head began.
     since: u32,
     /// The tick at which the engine is to look at the timeout; 0 when it is not.
@@ -114,6 +116,17 @@ pub(super) struct Conn {
     talk: Talk,
     /// Only while output is unsent. As long as this is there, nothing is read.
     held: Option<Box<Held>>,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// There was no room for it.
+    TurnedAway,
+    /// It was let in, and nothing came from its peer.
+    Fresh,
+    /// Its peer has said something.
+    Heard,
 }
 
 /// What is spoken.
@@ -153,12 +166,12 @@ impl Conn {
             Proto::Echo => Talk::Echo,
             Proto::Http => Talk::Http(Session::new()),
         };
-        Conn::with(fd, talk, true, env)
+        Conn::with(fd, talk, Standing::Fresh, env)
     }
 
     /// An HTTP connection for which there is no room: it is told so, and goodbye.
     pub(super) fn turned_away(fd: OwnedFd, env: &mut Env) -> Conn {
-        let mut conn = Conn::with(fd, lingering(CloseReason::Finished), false, env);
+        let mut conn = Conn::with(fd, lingering(CloseReason::Finished), Standing::TurnedAway, env);
         let mut answer = Vec::new();
         write_no_room(&mut answer, env.date.at(env.now));
         // A fresh socket has room for this; when it has not, the peer is gone.
@@ -169,14 +182,13 @@ impl Conn {
         conn
     }
 
-    fn with(fd: OwnedFd, talk: Talk, admitted: bool, env: &Env) -> Conn {
+    fn with(fd: OwnedFd, talk: Talk, standing: Standing, env: &Env) -> Conn {
         Conn {
             stream: TcpStream::from(fd),
             readable: false,
             peer_closed: false,
             queued: false,
-            admitted,
-            heard: false,
+            standing,
             since: env.tick,
             armed: 0,
             talk,
@@ -184,10 +196,15 @@ impl Conn {
         }
     }
 
+    /// It holds a place of the admission, which it must give back.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.standing != Standing::TurnedAway
+    }
+
     /// Whether a drain may tell it goodbye now: not while something is under way, and not as long as it has only just come and may
     /// be about to say what for.
     pub(super) fn may_go(&self, env: &Env) -> bool {
-        self.is_idle() && (self.heard || env.tick >= self.fresh_until())
+        self.is_idle() && (self.standing != Standing::Fresh || env.tick >= self.fresh_until())
     }
 
     fn fresh_until(&self) -> u32 {
@@ -209,7 +226,7 @@ impl Conn {
     /// do so.
     #[inline]
     pub(super) fn arm(&mut self, timeouts: &Timeouts, closing: bool) -> Option<u32> {
-        let due = if closing && !self.heard && self.lingers_for().is_none() {
+        let due = if closing && self.standing == Standing::Fresh && self.lingers_for().is_none() {
             self.fresh_until()
         } else {
             self.timeout(timeouts)?.1
@@ -469,7 +486,9 @@ impl Conn {
                 Ok(0) => return Err(Next::Close(CloseReason::Peer)),
                 Ok(bytes) => {
                     env.shard.received_bytes.add(bytes as u64);
-                    self.heard = true;
+                    if self.standing == Standing::Fresh {
+                        self.standing = Standing::Heard;
+                    }
                     env.faults.after_read();
                     // A short read has emptied the socket, and the next byte is a new edge; but there is no edge
                     // after the one that announced the end.

@@ -78,7 +78,7 @@ impl Loop {
                 Some(reason) => reason,
                 None if conn.is_idle() => CloseReason::Drain,
                 None => {
-                    ended.cut_off += u64::from(conn.admitted);
+                    ended.cut_off += u64::from(conn.is_admitted());
                     CloseReason::Cut
                 }
             };

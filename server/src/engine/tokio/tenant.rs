@@ -202,7 +202,7 @@ impl Tenant {
 impl Drop for Tenant {
     fn drop(&mut self) {
         let (conn, shared) = (self.fd.get_ref(), &self.shared);
-        if conn.admitted {
+        if conn.is_admitted() {
             self.ended.map_or_else(|| left_behind(conn, shared), |reason| count(shared, reason));
             shared.admission.leave();
             shared.open.fetch_sub(1, Ordering::AcqRel);
