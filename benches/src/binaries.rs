@@ -13,6 +13,8 @@ pub enum Program {
     Loadgen,
     /// The reference loop.
     BareEcho,
+    /// The reference of the tokio engines.
+    BareTokioEcho,
     /// The server that stops now and then, an example of the load generator.
     FaultyServer,
 }
@@ -24,6 +26,7 @@ impl Program {
             Self::Server => "tidemark-server",
             Self::Loadgen => "tidemark-loadgen",
             Self::BareEcho => "bare-epoll-echo",
+            Self::BareTokioEcho => "bare-tokio-echo",
             Self::FaultyServer => "faulty_server",
         }
     }
@@ -33,7 +36,7 @@ impl Program {
         match self {
             Self::Server => "-p tidemark-server",
             Self::Loadgen => "-p tidemark-loadgen",
-            Self::BareEcho => "-p tidemark-benches",
+            Self::BareEcho | Self::BareTokioEcho => "-p tidemark-benches",
             Self::FaultyServer => "-p tidemark-loadgen --example faulty_server",
         }
     }

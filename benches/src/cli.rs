@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::Engine;
+
 /// Measure Tidemark's own programs, each in processes of its own, over loopback.
 #[derive(Debug, Parser)]
 #[command(
@@ -33,7 +35,7 @@ pub enum Command {
     Echo(EchoArgs),
     /// The server's own memory per idle connection
     Memory(MemoryArgs),
-    /// The server's CPU time per echo, beside that of a bare epoll loop
+    /// The server's CPU time per echo, beside that of the least program of its kind
     Cpu(CpuArgs),
     /// A server that stops for 100 ms in every second: what is measured, beside what arithmetic says
     Stall(StallArgs),
@@ -58,6 +60,9 @@ pub struct EchoArgs {
 /// `memory`
 #[derive(Clone, Debug, Args)]
 pub struct MemoryArgs {
+    /// What runs the server's connections
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: Engine,
     /// Fewer connections
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     pub low: usize,
@@ -72,7 +77,10 @@ pub struct MemoryArgs {
 /// `cpu`
 #[derive(Clone, Debug, Args)]
 pub struct CpuArgs {
-    /// Blocks of four slots, server and loop twice each
+    /// What runs the server's connections; each is held against the least program of its kind
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: Engine,
+    /// Blocks of four slots, server and reference twice each
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = parse_count)]
     pub blocks: usize,
     /// Echoes counted in each slot

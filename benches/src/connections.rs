@@ -54,6 +54,7 @@ pub fn run(session: &Session, args: &ConnectionsArgs) -> Result<Exit, MeasureErr
             workers: None,
             max_connections: Some(scaled.connections + CONNECTIONS_SPARE),
             http: false,
+            engine: None,
         },
     )?;
     session.say(format_args!(

@@ -29,6 +29,7 @@ pub fn run(session: &Session, args: &EchoArgs) -> Result<Exit, MeasureError> {
             workers: None,
             max_connections: Some(scaled.connections + CONNECTIONS_SPARE),
             http: false,
+            engine: None,
         },
     )?;
     let pins = scaled.apart.map_or_else(String::new, |apart| {

@@ -12,6 +12,7 @@ pub mod connections;
 pub mod cpu;
 pub mod cpu_time;
 pub mod echo;
+pub mod engine;
 pub mod error;
 pub mod exchange;
 pub mod gate;

@@ -8,6 +8,7 @@ use tidemark_host::proc::smaps_rollup::{self, ExactMemory};
 use tidemark_program::Exit;
 
 use crate::cli::MemoryArgs;
+use crate::engine::Engine;
 use crate::error::MeasureError;
 use crate::idle::Idle;
 use crate::results;
@@ -16,14 +17,12 @@ use crate::server::{Options, Server};
 use crate::session::Session;
 use crate::statistics::{median, slope};
 
-/// The most that an idle connection may cost, in bytes.
-const TARGET_BYTES: f64 = 96.0;
-
 /// Memory is counted in pages of mostly 4 KiB: over so many connections one page more or less is 2 bytes for each.
 const SPAN_MIN: usize = 2_048;
 
 #[derive(Debug, Serialize)]
 struct Figures {
+    engine: &'static str,
     target_bytes: f64,
     /// Median of the runs.
     private_bytes_per_connection: f64,
@@ -84,11 +83,15 @@ pub fn run(session: &Session, args: &MemoryArgs) -> Result<Exit, MeasureError> {
             allowed.nofile
         )));
     }
-    session.say(format_args!("memory of tidemark-server with {low} and with {high} idle connections"));
+    let target_bytes = args.engine.connection_bytes_max();
+    session.say(format_args!(
+        "memory of tidemark-server ({}) with {low} and with {high} idle connections",
+        args.engine.name()
+    ));
     session.say("  run   private KiB, low -> high   bytes per connection   of it anonymous");
     let mut runs = Vec::new();
     for number in 1..=args.runs {
-        let run = measure(session, low, high)?;
+        let run = measure(session, args.engine, low, high)?;
         session.say(format_args!(
             "  {number:>3} {:>14} -> {:<10} {:>19.1} {:>17.1}",
             run.low.private_bytes >> 10,
@@ -100,14 +103,15 @@ pub fn run(session: &Session, args: &MemoryArgs) -> Result<Exit, MeasureError> {
     }
     let of = |figure: fn(&Run) -> f64| median(&runs.iter().map(figure).collect::<Vec<_>>());
     let figures = Figures {
-        target_bytes: TARGET_BYTES,
+        engine: args.engine.name(),
+        target_bytes,
         private_bytes_per_connection: of(|run| run.private_bytes_per_connection),
         anonymous_bytes_per_connection: of(|run| run.anonymous_bytes_per_connection),
         runs,
     };
-    let is_met = figures.private_bytes_per_connection <= TARGET_BYTES;
+    let is_met = figures.private_bytes_per_connection <= target_bytes;
     session.say(format_args!(
-        "median: {:.1} bytes per idle connection; at most {TARGET_BYTES:.0}: {}",
+        "median: {:.1} bytes per idle connection; at most {target_bytes:.0}: {}",
         figures.private_bytes_per_connection,
         if is_met { "met" } else { "MISSED" }
     ));
@@ -115,8 +119,9 @@ pub fn run(session: &Session, args: &MemoryArgs) -> Result<Exit, MeasureError> {
     Ok(Exit::judged(is_met))
 }
 
-fn measure(session: &Session, low: usize, high: usize) -> Result<Run, MeasureError> {
-    let server = Server::start(session, Options { workers: Some(1), ..Options::default() })?;
+fn measure(session: &Session, engine: Engine, low: usize, high: usize) -> Result<Run, MeasureError> {
+    let server =
+        Server::start(session, Options { workers: Some(1), engine: Some(engine), ..Options::default() })?;
     let mut idle = Idle::default();
     let mut point = |connections| -> Result<Point, MeasureError> {
         idle.grow_to(connections, server.echo, &session.interrupt)?;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use crate::binaries::Program;
+use crate::engine::Engine;
 use crate::error::MeasureError;
 use crate::interrupt::Interrupt;
 use crate::listening::{self, Lines};
@@ -22,6 +23,8 @@ pub struct Options {
     pub max_connections: Option<u64>,
     /// Whether it serves HTTP, too.
     pub http: bool,
+    /// What runs its connections; `None` lets the server choose, also one that is too old to be asked.
+    pub engine: Option<Engine>,
 }
 
 /// A running server.
@@ -65,6 +68,9 @@ impl Server {
             .stderr(Stdio::piped());
         if options.http {
             command.args(["--http", "127.0.0.1:0"]);
+        }
+        if let Some(engine) = options.engine {
+            command.args(["--engine", engine.name()]);
         }
         let flags = [
             ("--pin", options.cpu.map(|cpu| cpu as u64)),

@@ -233,7 +233,7 @@ impl Bench<'_> {
         let mut command = Command::new(file);
         command.env_clear();
         let options =
-            Options { cpu: Some(self.apart.server), workers: Some(1), max_connections: None, http: true };
+            Options { cpu: Some(self.apart.server), workers: Some(1), http: true, ..Options::default() };
         Server::start_as(command, options, &contestant.flags, self.interrupt)
     }
 

@@ -55,45 +55,56 @@ impl Tenant {
     }
 
     /// Serves it to its end.
-    pub(super) async fn run(mut self) {
-        // The drain is told once; afterwards it is known.
-        let mut told = false;
-        let mut next = Some(Next::Wait);
-        loop {
-            next = match next {
-                Some(Next::Wait) => match self.wait(told).await {
-                    Woken::Socket => self.turn(told),
-                    Woken::Timer => self.look(),
-                    Woken::Closing => {
-                        told = true;
-                        self.goodbye = Some(Box::pin(tokio::time::sleep_until(self.goodbye_at())));
-                        Some(Next::Wait)
-                    }
-                    Woken::Goodbye => {
-                        self.goodbye = None;
-                        // What came before the goodbye is still answered.
-                        self.fd.get_mut().readable = true;
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "its future would hold the tenant twice, as argument and as variable"
+    )]
+    pub(super) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            // The drain is told once; afterwards it is known.
+            let mut told = false;
+            let mut next = Some(Next::Wait);
+            loop {
+                next = match next {
+                    Some(Next::Wait) => match self.wait(told).await {
+                        Woken::Socket => self.turn(told),
+                        Woken::Timer => self.look(),
+                        Woken::Closing => {
+                            told = true;
+                            self.goodbye = Some(Box::pin(tokio::time::sleep_until(self.goodbye_at())));
+                            Some(Next::Wait)
+                        }
+                        Woken::Goodbye => {
+                            self.goodbye = None;
+                            // What came before the goodbye is still answered.
+                            self.fd.get_mut().readable = true;
+                            self.turn(told)
+                        }
+                        Woken::Over => return,
+                    },
+                    Some(Next::Again) => {
+                        tokio::task::yield_now().await;
                         self.turn(told)
                     }
-                    Woken::Over => return,
-                },
-                Some(Next::Again) => {
-                    tokio::task::yield_now().await;
-                    self.turn(told)
-                }
-                Some(Next::Linger(reason)) => {
-                    self.fd.get_mut().begin_linger(reason);
-                    // In a box, because few connections linger and every task is as large as its largest state.
-                    return Box::pin(self.linger()).await;
-                }
-                Some(Next::Close(reason)) => {
-                    self.ended = Some(reason);
-                    return;
-                }
-                // This thread has nothing any more that a connection could do a turn with.
-                None => return,
-            };
+                    Some(Next::Linger(reason)) => {
+                        self.fd.get_mut().begin_linger(reason);
+                        // In a box, because few connections linger and every task is as large as its largest state.
+                        return Box::pin(self.linger()).await;
+                    }
+                    Some(Next::Close(reason)) => {
+                        self.end(reason);
+                        return;
+                    }
+                    // This thread has nothing any more that a connection could do a turn with.
+                    None => return,
+                };
+            }
         }
+    }
+
+    /// Says why it ends; that is counted when this is dropped.
+    fn end(&mut self, reason: CloseReason) {
+        self.ended = Some(reason);
     }
 
     /// A turn with what those on this thread share; none when this thread has nothing any more.
@@ -195,7 +206,7 @@ impl Tenant {
         };
         // Noticed or not, it is over.
         let _ = tokio::time::timeout(LINGER_TIMEOUT, noticed).await;
-        self.ended = Some(reason);
+        self.end(reason);
     }
 }
 
