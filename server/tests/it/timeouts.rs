@@ -118,7 +118,7 @@ fn a_peer_that_takes_nothing_is_reset(engine: Engine) {
 }
 
 fn many_slow_heads_are_closed_while_others_are_served(engine: Engine) {
-    const SLOW: usize = 200;
+    const SLOW: usize = 2000;
     let server = with(engine, |config| config.head_timeout = SHORT);
     let slow: Vec<_> = (0..SLOW)
         .map(|_| {
@@ -127,7 +127,7 @@ fn many_slow_heads_are_closed_while_others_are_served(engine: Engine) {
             slow
         })
         .collect();
-    let mut healthy: Vec<Http> = (0..20).map(|_| Http::to(&server)).collect();
+    let mut healthy: Vec<Http> = (0..500).map(|_| Http::to(&server)).collect();
     eventually("all slow ones are timed out", || {
         assert!(healthy.iter_mut().all(|http| http.get("/health").status == 200));
         timeouts(&server, "head") == SLOW as u64
