@@ -165,9 +165,19 @@ def connections(dashboard: builder.Dashboard) -> None:
     dashboard.with_panel(
         graph(
             "Accept pauses by reason",
-            "Times a second that accepting paused because the machine lacked descriptors or memory.",
+            "Times a second that accepting paused because the machine lacked descriptors or memory, or by --accept-rate.",
             "ops",
             [Query(by("reason", rate("tidemark_accept_pauses_total")), "{{reason}} {{instance}}")],
+            STEP,
+            Look(stacked=True),
+        )
+    )
+    dashboard.with_panel(
+        graph(
+            "Timeouts by kind",
+            "Peers a second that ran out of time: idle, in a request head, or taking nothing of what they are owed (write).",
+            "ops",
+            [Query(by("kind", rate("tidemark_timeouts_total")), "{{kind}} {{instance}}")],
             STEP,
             Look(stacked=True),
         )

@@ -47,6 +47,10 @@ def complaint(name: str, labels: set[str]) -> str | None:
     return f"{name} has no label {sorted(extra)}" if extra else None
 
 
+# Builds that count allocations are measured, and not operated.
+FOR_THE_GATE_ALONE = {"tidemark_heap_allocations_total", "tidemark_heap_bytes"}
+
+
 class Names(unittest.TestCase):
     def expressions(self) -> dict[str, str]:
         """Every expression of dashboards and rules, by where it stands."""
@@ -92,7 +96,7 @@ class Names(unittest.TestCase):
     def test_every_metric_is_shown_somewhere(self) -> None:
         known = exported()
         read = {known[s.name][0].name for expr in self.expressions().values() for s in selectors(expr) if s.name in known}
-        self.assertEqual(metrics().keys() - read, set())
+        self.assertEqual(metrics().keys() - read, FOR_THE_GATE_ALONE)
 
 
 class Page(unittest.TestCase):
