@@ -7,7 +7,7 @@
 //! its wake.
 //!
 //! # What it must do
-//! - Open its listeners itself, on that thread ([`listen::open`](crate::listen::open)): a descriptor that was opened
+//! - Open its listeners itself, on that thread ([`listen::open`]): a descriptor that was opened
 //!   elsewhere may not exist in this thread's table. All workers listen on the same addresses.
 //! - Call [`Worker::on_bound`] when every listener accepts; or return an error.
 //! - Take a place from the admission for each connection it serves and give it back when that one ends; turn away
@@ -16,7 +16,7 @@
 //!   connection is unsent, do not read from it. What came before a peer's half-close is still answered.
 //! - Time peers out as [`timeouts`](crate::timeouts) says: idle (a goodbye), in a request head (408 and a goodbye, however
 //!   steadily it trickles), and taking nothing of what they are owed (a reset).
-//! - Sort accept errors with [`listen::classify`](crate::listen::classify): retry, pause on a timer, fail.
+//! - Sort accept errors with [`listen::classify`]: retry, pause on a timer, fail.
 //! - Look at [`Control::phase`](crate::control::Control::phase) whenever the wake fires. Draining: accept no more,
 //!   finish what is under way, close what is idle, cut the rest off at the deadline, and return how many were cut.
 //!   Aborted: return at once.
