@@ -63,7 +63,7 @@ struct Shared {
     /// Connections that were open when the drain began.
     to_go: AtomicU32,
     /// Told once, when the drain begins.
-    closing: Notify,
+    closing: Arc<Notify>,
     /// A connection has ended: there is room for another, and it may have been the last.
     ended: Notify,
     /// Something went wrong that the worker cannot live with.
@@ -155,7 +155,7 @@ fn run(runtime: Runtime, worker: Worker) -> Result<Ended, EngineError> {
         accepting: AtomicUsize::new(worker.listens.len() + worker.inherited.len()),
         is_closing: AtomicBool::new(false),
         to_go: AtomicU32::new(0),
-        closing: Notify::new(),
+        closing: Arc::new(Notify::new()),
         ended: Notify::new(),
         failed: Notify::new(),
         failure: Mutex::new(None),

@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep};
 
 use super::{Shared, watch, with_shard};
@@ -29,6 +30,21 @@ pub(super) struct Tenant {
     number: u32,
     /// Why it has ended; none as long as it has not.
     ended: Option<CloseReason>,
+}
+
+/// That the drain begins. Awaited from the first wait of a task to its end, and not anew in each: to put oneself on the list of those
+/// who are told, and off it, takes a lock twice.
+struct Closing<'a> {
+    notified: Pin<&'a mut OwnedNotified>,
+    is_awaited: bool,
+}
+
+impl Closing<'_> {
+    /// Has the task woken when it happens; true when it has happened. Once is enough: a task has the same waker for life, and when
+    /// it is woken it looks at the flag.
+    fn begin(&mut self, cx: &mut Context<'_>) -> bool {
+        !std::mem::replace(&mut self.is_awaited, true) && self.notified.as_mut().poll(cx).is_ready()
+    }
 }
 
 /// What a wait ended with.
@@ -63,10 +79,14 @@ impl Tenant {
         async move {
             // The drain is told once; afterwards it is known.
             let mut told = false;
+            let mut closing = Closing {
+                notified: pin!(Arc::clone(&self.shared.closing).notified_owned()),
+                is_awaited: false,
+            };
             let mut next = Some(Next::Wait);
             loop {
                 next = match next {
-                    Some(Next::Wait) => match self.wait(told).await {
+                    Some(Next::Wait) => match self.wait(told, Some(&mut closing)).await {
                         Woken::Socket => self.turn(told),
                         Woken::Timer => self.look(),
                         Woken::Closing => {
@@ -149,16 +169,15 @@ impl Tenant {
     }
 
     /// Waits for what the connection needs next.
-    async fn wait(&mut self, told: bool) -> Woken {
+    async fn wait(&mut self, told: bool, closing: Option<&mut Closing<'_>>) -> Woken {
         self.arm(told);
-        let mut closing = pin!(self.shared.closing.notified());
-        // After the future was made, so that what is told from here on is not missed.
-        if !told && self.shared.is_closing() {
-            return Woken::Closing;
-        }
+        let mut closing = closing.filter(|_| !told);
         let (fd, timer, goodbye) = (&mut self.fd, &mut self.timer, &mut self.goodbye);
+        let shared = &self.shared;
         poll_fn(|cx| {
-            if !told && closing.as_mut().poll(cx).is_ready() {
+            if let Some(closing) = &mut closing
+                && (shared.is_closing() || closing.begin(cx))
+            {
                 return Poll::Ready(Woken::Closing);
             }
             if let Some(goodbye) = goodbye
@@ -195,7 +214,7 @@ impl Tenant {
         let noticed = async {
             loop {
                 match self.turn(false) {
-                    Some(Next::Wait) => match self.wait(true).await {
+                    Some(Next::Wait) => match self.wait(true, None).await {
                         Woken::Socket | Woken::Timer | Woken::Closing | Woken::Goodbye => {}
                         Woken::Over => return,
                     },
