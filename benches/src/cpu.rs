@@ -155,7 +155,7 @@ fn server_slot(session: &Session, args: &CpuArgs, apart: Apart) -> Result<f64, M
 fn bare_slot(session: &Session, args: &CpuArgs, apart: Apart) -> Result<f64, MeasureError> {
     let reference = args.engine.reference();
     let mut command = Command::new(session.binaries.path(reference)?);
-    command.arg(apart.server.to_string());
+    command.args([&apart.server.to_string(), args.engine.name()]);
     let bare = listening::start_plain(reference.name(), &mut command, &session.interrupt)?;
     let pid = bare.process.pid();
     let ns = ns_per_echo(session, args, apart.client, reference, pid, bare.told)?;

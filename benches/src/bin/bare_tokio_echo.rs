@@ -1,7 +1,7 @@
 //! The bar that the tokio engines are held to: the echo server that every tutorial has, a task with a buffer of its own for each
-//! connection, on a runtime of one thread. No limits, no timeouts, no metrics, no drain.
+//! connection, on a runtime of one thread, of the plain kind or of the one whose threads take tasks from each other. No limits, no timeouts, no metrics, no drain.
 //!
-//! `bare-tokio-echo [CPU]` prints `listening ADDR` and serves until it is killed.
+//! `bare-tokio-echo [CPU [tokio|tokio-steal]]` prints `listening ADDR` and serves until it is killed.
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -18,7 +18,13 @@ fn main() -> anyhow::Result<()> {
     if let Some(cpus) = std::env::args().nth(1) {
         cpu::pin(&cpus.parse()?)?;
     }
-    Builder::new_current_thread().enable_io().build()?.block_on(serve())?;
+    let mut builder = match std::env::args().nth(2).as_deref() {
+        Some("tokio-steal") => Builder::new_multi_thread(),
+        _ => Builder::new_current_thread(),
+    };
+    let runtime = builder.worker_threads(1).enable_io().build()?;
+    // As a task, because the thread that waits for it is none of the runtime's.
+    runtime.block_on(runtime.spawn(serve()))??;
     Ok(())
 }
 
