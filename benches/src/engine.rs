@@ -50,3 +50,14 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn these_are_the_engines_of_the_server() {
+        let ours: Vec<&str> = Engine::value_variants().iter().map(|engine| engine.name()).collect();
+        assert_eq!(ours, tidemark_server::Engine::ALL.map(tidemark_server::Engine::name));
+    }
+}
