@@ -37,6 +37,8 @@ pub enum Command {
     Memory(MemoryArgs),
     /// The server's CPU time per echo, beside that of the least program of its kind
     Cpu(CpuArgs),
+    /// HTTP requests per second of the server's CPU time, beside nginx (needs nginx and wrk)
+    Http(HttpArgs),
     /// A server that stops for 100 ms in every second: what is measured, beside what arithmetic says
     Stall(StallArgs),
     /// Many connections on both ends, with descriptor tables of their own where one does not hold them
@@ -92,6 +94,23 @@ pub struct CpuArgs {
     /// Bytes of an echo, up to 8192
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = parse_count)]
     pub payload: usize,
+}
+
+/// `http`
+#[derive(Clone, Debug, Args)]
+pub struct HttpArgs {
+    /// What runs the server's connections
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: Engine,
+    /// Blocks of four slots, server and nginx twice each
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse_count)]
+    pub blocks: usize,
+    /// How long wrk drives each slot, after a second that does not count
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Connections of wrk
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_count)]
+    pub connections: usize,
 }
 
 /// `stall`

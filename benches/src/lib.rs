@@ -3,7 +3,7 @@
 //! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`]), reads figures where they
 //! are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`idle`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones
 //! ([`results`]). What a host allows is decided in [`scale`], which is pure. The measurements themselves are [`echo`],
-//! [`memory`], [`cpu`], [`stall`] and [`connections`].
+//! [`memory`], [`cpu`], [`http`], [`stall`] and [`connections`].
 
 pub mod binaries;
 pub mod cli;
@@ -16,6 +16,7 @@ pub mod engine;
 pub mod error;
 pub mod exchange;
 pub mod gate;
+pub mod http;
 pub mod idle;
 pub mod interrupt;
 pub mod listening;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidemark_benches::cli::{Cli, Command};
 use tidemark_benches::session::Session;
-use tidemark_benches::{connections, cpu, echo, memory, stall};
+use tidemark_benches::{connections, cpu, echo, http, memory, stall};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Echo(args) => echo::run(&session, &args),
         Command::Memory(args) => memory::run(&session, &args),
         Command::Cpu(args) => cpu::run(&session, &args),
+        Command::Http(args) => http::run(&session, &args),
         Command::Stall(args) => stall::run(&session, &args),
         Command::Connections(args) => connections::run(&session, &args),
     });
