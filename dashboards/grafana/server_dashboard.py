@@ -182,6 +182,16 @@ def connections(dashboard: builder.Dashboard) -> None:
             Look(stacked=True),
         )
     )
+    dashboard.with_panel(
+        graph(
+            "Servers by phase",
+            "Where each stands: running, grace (not ready, still accepting), closing, overdue or aborted.",
+            "short",
+            [Query(by("phase", f"tidemark_phase{{{SERVER}}}"), "{{phase}} {{instance}}")],
+            STEP,
+            Look(stacked=True),
+        )
+    )
 
 
 def work(dashboard: builder.Dashboard) -> None:

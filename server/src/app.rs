@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::capacity::{self, Allowed, Wanted};
 use crate::cli::{Command, LogFormat, Parsed, Refusal};
 use crate::config::{Config, DEFAULT_BACKLOG, FdTables};
+use crate::engine::Engine;
 use crate::healthcheck;
 use crate::inherited::{self, Inherited};
 use crate::server::{Outcome, Server, StartError, Stopper};
@@ -151,13 +152,19 @@ fn check_host(connections: u64) -> Exit {
 /// What `serve --max-connections CONNECTIONS` with its other defaults asks of the host.
 fn needs(connections: u64, readings: &doctor::Readings) -> doctor::Needs {
     let cpus = readings.cpus.and_then(|cpus| usize::try_from(cpus).ok()).unwrap_or(1);
-    let allowed = Allowed { nofile: readings.nofile.soft, cpus, private_tables: readings.can_be_private };
+    let allowed = Allowed {
+        nofile: readings.nofile.soft,
+        cpus,
+        private_tables: readings.can_be_private,
+        available_bytes: readings.memory_available_bytes,
+    };
     let wanted = Wanted {
         workers: None,
         workers_at_least: cpus,
         max_connections: Some(connections),
         fd_tables: FdTables::Auto,
         listeners: 2,
+        connection_bytes: Engine::default().connection_bytes(),
     };
     // Where no plan fits, the checks say what is missing.
     let (workers, private_fd_tables) = capacity::plan(wanted, allowed)

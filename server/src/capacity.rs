@@ -3,6 +3,8 @@
 //! A descriptor table holds `RLIMIT_NOFILE` descriptors. Shared by all workers, that limits the whole server; with a
 //! table per worker it limits each worker, so that more workers hold more connections.
 
+use tidemark_host::doctor::{COMFORTABLE_PERCENT, SOCKET_BYTES};
+
 use crate::config::FdTables;
 
 /// Descriptors of a table that are kept for what is not a connection of ours: standard streams, signal pipe, admin
@@ -32,6 +34,8 @@ pub struct Allowed {
     pub cpus: usize,
     /// Whether a thread can have a descriptor table of its own.
     pub private_tables: bool,
+    /// Memory that this process can still get; none where that is not known.
+    pub available_bytes: Option<u64>,
 }
 
 /// What the user asked for.
@@ -47,6 +51,33 @@ pub struct Wanted {
     pub fd_tables: FdTables,
     /// Addresses to listen on; each worker opens all of them.
     pub listeners: usize,
+    /// What an idle connection takes in this process, besides what it takes in the kernel.
+    pub connection_bytes: u64,
+}
+
+/// What the number of connections follows from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `--max-connections`.
+    Asked,
+    /// What the descriptor tables hold.
+    Descriptors,
+    /// What fits into memory with room to spare.
+    Memory,
+    /// More than anybody who has not asked for it wants.
+    Ceiling,
+}
+
+impl Limit {
+    /// In a word, for the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Limit::Asked => "asked",
+            Limit::Descriptors => "descriptors",
+            Limit::Memory => "memory",
+            Limit::Ceiling => "ceiling",
+        }
+    }
 }
 
 /// How the server will run.
@@ -58,6 +89,8 @@ pub struct Plan {
     pub private_tables: bool,
     /// Connections let in at a time, over all workers.
     pub max_connections: u64,
+    /// What that follows from.
+    pub limit: Limit,
     /// Size of each worker's connection table.
     pub per_worker: u32,
 }
@@ -118,16 +151,31 @@ pub fn plan(wanted: Wanted, allowed: Allowed) -> Result<Plan, CapacityError> {
         _ => chosen,
     };
     let fit = fits(workers, &wanted, allowed, private);
-    let max_connections = wanted.max_connections.unwrap_or(fit.min(UNASKED_CONNECTIONS_MAX));
     if fit == 0 {
         return Err(CapacityError::NoRoom { nofile: allowed.nofile });
     }
+    let (max_connections, limit) = match wanted.max_connections {
+        Some(asked) => (asked, Limit::Asked),
+        None => unasked(fit, &wanted, allowed),
+    };
     if max_connections > fit {
         return Err(too_many(&wanted, allowed, workers, private, fit));
     }
     // The kernel, not this table, is the judge of how many descriptors there are: the limit can be raised from outside.
     let per_worker = u32::try_from(max_connections).unwrap_or(u32::MAX);
-    Ok(Plan { workers, private_tables: private, max_connections, per_worker })
+    Ok(Plan { workers, private_tables: private, max_connections, limit, per_worker })
+}
+
+/// How many are let in when nobody has said, and what that follows from.
+fn unasked(fit: u64, wanted: &Wanted, allowed: Allowed) -> (u64, Limit) {
+    let in_memory = allowed.available_bytes.map_or(u64::MAX, |available| {
+        let comfortable = available / 100 * COMFORTABLE_PERCENT;
+        // A machine that is this short serves at least one, or it had better not start.
+        (comfortable / (SOCKET_BYTES + wanted.connection_bytes)).max(1)
+    });
+    let limits =
+        [(fit, Limit::Descriptors), (in_memory, Limit::Memory), (UNASKED_CONNECTIONS_MAX, Limit::Ceiling)];
+    limits.into_iter().min_by_key(|&(connections, _)| connections).unwrap_or((fit, Limit::Descriptors))
 }
 
 fn fits(workers: usize, wanted: &Wanted, allowed: Allowed, private: bool) -> u64 {
@@ -189,13 +237,14 @@ mod tests {
 
     use super::*;
 
-    const HOST: Allowed = Allowed { nofile: 20_000, cpus: 2, private_tables: true };
+    const HOST: Allowed = Allowed { nofile: 20_000, cpus: 2, private_tables: true, available_bytes: None };
     const ASK: Wanted = Wanted {
         workers: None,
         workers_at_least: 2,
         max_connections: None,
         fd_tables: FdTables::Auto,
         listeners: 2,
+        connection_bytes: 64,
     };
 
     #[test]
@@ -213,6 +262,23 @@ mod tests {
         assert_eq!(plan(ASK, docker).unwrap().per_worker, 4_000_000);
         let asked = plan(Wanted { max_connections: Some(5_000_000), ..ASK }, docker).unwrap();
         assert_eq!(asked.per_worker, 5_000_000, "who asks for more gets more");
+    }
+
+    #[test]
+    fn without_a_wish_no_more_are_let_in_than_fit_into_memory() {
+        let with =
+            |available_bytes| Allowed { nofile: 1_000_000, available_bytes: Some(available_bytes), ..HOST };
+        let limit = |ask, allowed| plan(ask, allowed).map(|plan| (plan.max_connections, plan.limit)).unwrap();
+        // 80 % of 1 GB, at 5200 bytes in the kernel and 64 here.
+        assert_eq!(limit(ASK, with(1_000_000_000)), (151_975, Limit::Memory));
+        assert_eq!(
+            limit(Wanted { connection_bytes: 1024, ..ASK }, with(1_000_000_000)),
+            (128_534, Limit::Memory)
+        );
+        assert_eq!(limit(ASK, with(64_000_000_000)), (999_928, Limit::Descriptors));
+        assert_eq!(limit(ASK, with(0)), (1, Limit::Memory));
+        let asked = Wanted { max_connections: Some(500_000), ..ASK };
+        assert_eq!(limit(asked, with(0)), (500_000, Limit::Asked), "who asks for more gets more");
     }
 
     #[test]
@@ -247,9 +313,11 @@ mod tests {
         fn a_plan_never_promises_more_than_the_tables_hold(
             nofile in 0_u64..2_000_000, max in prop::option::of(1_u64..2_000_000), cpus in 1_usize..200,
             workers in prop::option::of(1_usize..200), listeners in 1_usize..64, private_tables: bool,
+            available_bytes in prop::option::of(0_u64..1 << 40),
         ) {
             let wanted = Wanted { workers, workers_at_least: cpus, max_connections: max, listeners, ..ASK };
-            let Ok(plan) = plan(wanted, Allowed { nofile, cpus, private_tables }) else { return Ok(()) };
+            let allowed = Allowed { nofile, cpus, private_tables, available_bytes };
+            let Ok(plan) = plan(wanted, allowed) else { return Ok(()) };
             prop_assert!(plan.max_connections >= 1);
             prop_assert!(private_tables || !plan.private_tables);
             prop_assert!(max.is_none_or(|max| plan.max_connections == max));

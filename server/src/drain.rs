@@ -24,6 +24,23 @@ pub enum Phase {
     Aborted,
 }
 
+impl Phase {
+    /// Every phase, in their order.
+    pub const ALL: [Phase; 5] =
+        [Phase::Running, Phase::Grace, Phase::Closing, Phase::Overdue, Phase::Aborted];
+
+    /// The value of the metric's `phase` label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Phase::Running => "running",
+            Phase::Grace => "grace",
+            Phase::Closing => "closing",
+            Phase::Overdue => "overdue",
+            Phase::Aborted => "aborted",
+        }
+    }
+}
+
 /// How long each phase may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {

@@ -1,51 +1,57 @@
-//! Slow-downs on purpose, so that the performance gate can be shown a regression of a known size.
+//! Slow-downs on purpose, so that the performance gate can be shown a regression of a known size, and a panic, so that what comes of
+//! it can be seen.
 //!
-//! They exist only with the feature `bench-faults`. Without it [`Faults`] is empty and what is called here is nothing, so
-//! that the server that is measured is the server that is shipped.
+//! They exist only with the feature `bench-faults`, and in this crate's own tests. Without it [`Faults`] is empty and what is called
+//! here is nothing, so that the server that is measured is the server that is shipped.
 
 /// What is done besides the work, in parts that are zero unless asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::Args)]
 pub struct Faults {
     /// Spin for so many nanoseconds after every read.
-    #[cfg(feature = "bench-faults")]
+    #[cfg(any(test, feature = "bench-faults"))]
     #[arg(long, value_name = "NS", default_value_t = 0, hide = true)]
     pub fault_spin_ns: u64,
     /// Go around a loop of a few instructions so many times after every read.
-    #[cfg(feature = "bench-faults")]
+    #[cfg(any(test, feature = "bench-faults"))]
     #[arg(long, value_name = "N", default_value_t = 0, hide = true)]
     pub fault_loops: u32,
     /// Make so many system calls more after every read.
-    #[cfg(feature = "bench-faults")]
+    #[cfg(any(test, feature = "bench-faults"))]
     #[arg(long, value_name = "N", default_value_t = 0, hide = true)]
     pub fault_syscalls: u32,
     /// Allocate, and free, so many times more after every read.
-    #[cfg(feature = "bench-faults")]
+    #[cfg(any(test, feature = "bench-faults"))]
     #[arg(long, value_name = "N", default_value_t = 0, hide = true)]
     pub fault_allocations: u32,
     /// Take so many bytes more for every connection, and never give them back.
-    #[cfg(feature = "bench-faults")]
+    #[cfg(any(test, feature = "bench-faults"))]
     #[arg(long, value_name = "BYTES", default_value_t = 0, hide = true)]
     pub fault_connection_bytes: usize,
+    /// Panic after a read of just so many bytes.
+    #[cfg(any(test, feature = "bench-faults"))]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, hide = true)]
+    pub fault_panic_bytes: usize,
 }
 
-#[cfg(not(feature = "bench-faults"))]
+#[cfg(not(any(test, feature = "bench-faults")))]
 impl Faults {
-    /// Called after every read that brought something.
+    /// Called after every read that brought something, with how much.
     #[inline]
-    pub const fn after_read(self) {}
+    pub const fn after_read(self, _bytes: usize) {}
 
     /// Called for every connection.
     #[inline]
     pub const fn for_connection(self) {}
 }
 
-#[cfg(feature = "bench-faults")]
+#[cfg(any(test, feature = "bench-faults"))]
 impl Faults {
-    /// Called after every read that brought something.
+    /// Called after every read that brought something, with how much.
     #[inline]
-    pub fn after_read(self) {
+    pub fn after_read(self, bytes: usize) {
         if self != Faults::default() {
             self.slow_down();
+            assert!(bytes != self.fault_panic_bytes, "a read of {bytes} bytes");
         }
     }
 

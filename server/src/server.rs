@@ -23,7 +23,7 @@ use crate::drain::Times;
 use crate::engine::{Ended, Engine, EngineError, Worker};
 use crate::inherited::Inherited;
 use crate::listen::{self, BindError, Listen, Proto};
-use crate::memory_watch::MemoryWatch;
+use crate::memory_watch::{self, MemoryWatch};
 use crate::metrics::{ServerCollector, Shard};
 use crate::timeouts::Timeouts;
 
@@ -136,6 +136,7 @@ impl Server {
             workers = plan.workers,
             fd_tables = if plan.private_tables { "private" } else { "shared" },
             max_connections = plan.max_connections,
+            limited_by = plan.limit.name(),
             "starting"
         );
         let engine = config.engine;
@@ -171,6 +172,7 @@ fn plan(config: &Config, listeners: usize) -> Result<Plan, StartError> {
         private_tables: config.fd_tables != FdTables::Shared
             && config.engine.keeps_to_a_thread()
             && fdtable::can_be_private(),
+        available_bytes: memory_watch::available_bytes(),
     };
     let wanted = Wanted {
         workers: match config.workers {
@@ -184,6 +186,7 @@ fn plan(config: &Config, listeners: usize) -> Result<Plan, StartError> {
         max_connections: config.max_connections,
         fd_tables: config.fd_tables,
         listeners,
+        connection_bytes: config.engine.connection_bytes(),
     };
     Ok(capacity::plan(wanted, allowed)?)
 }
@@ -503,6 +506,10 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::num::NonZero;
+
     use super::*;
     use crate::faults::Faults;
 
@@ -549,6 +556,55 @@ mod tests {
         let result = Err(WorkerFailure::Panic("boom".to_owned()));
         running.sender.send(Report::Ended { index: workers, result }).unwrap();
         assert_eq!(running.wait(), Outcome { failed_workers: 1, ..Outcome::default() });
+    }
+
+    #[test]
+    fn a_panic_at_work_takes_no_more_with_it_than_it_must_and_the_server_drains() {
+        for engine in Engine::ALL {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let running = Server::start(Config {
+                engine,
+                echo: vec![any.into()],
+                admin: any,
+                workers: Workers::Fixed(NonZero::new(2).unwrap()),
+                grace: Duration::from_secs(600),
+                faults: Faults { fault_panic_bytes: 13, ..Faults::default() },
+                ..Config::default()
+            })
+            .unwrap();
+            let mut streams: Vec<TcpStream> =
+                (0..32).map(|_| TcpStream::connect(running.echo_addrs()[0]).unwrap()).collect();
+            assert!(streams.iter_mut().all(is_served));
+            let (control, stopper) = (Arc::clone(&running.control), running.stopper());
+            let waiting = std::thread::spawn(|| running.wait());
+
+            let mut unlucky = streams.remove(0);
+            unlucky.write_all(&[0; 13]).unwrap();
+            assert!(!matches!(unlucky.read(&mut [0]), Ok(1..)));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while control.is_ready() {
+                assert!(Instant::now() < deadline, "the server goes on as if nothing had happened");
+                std::thread::yield_now();
+            }
+            let served = streams.iter_mut().filter_map(|stream| is_served(stream).then_some(())).count();
+            match engine {
+                // A loop ends with all of its connections; those of the other worker are at least one, or 31 tosses fell alike.
+                Engine::Epoll => assert!((1..=31).contains(&served), "{served}"),
+                Engine::Tokio | Engine::TokioSteal => assert_eq!(served, 31, "{}", engine.name()),
+            }
+            stopper.abort();
+            assert_eq!(
+                waiting.join().unwrap(),
+                Outcome { failed_workers: 1, aborted: true, cut_off: 0 },
+                "{}",
+                engine.name()
+            );
+        }
+    }
+
+    fn is_served(stream: &mut TcpStream) -> bool {
+        let mut back = [0; 2];
+        stream.write_all(b"in").is_ok() && stream.read_exact(&mut back).is_ok() && back == *b"in"
     }
 
     #[test]

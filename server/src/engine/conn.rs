@@ -28,8 +28,9 @@ const LINGER_BYTES: u32 = 1024 * 1024;
 /// How long a peer may take to notice that it was told goodbye: a round trip, a retransmission, and some.
 pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many ticks a drain gives a connection that has just come to say what for: a second.
-const FRESH_TICKS: u32 = 11;
+/// How many ticks a drain waits for a connection that came or spoke a moment ago, and is likely to be in the middle of saying something:
+/// a second.
+const AWAITED_TICKS: u32 = 11;
 
 /// Refused HTTP connections that are kept until their peer has read the refusal. Beyond these they are closed at once,
 /// at the risk that a peer which is still sending sees a reset instead.
@@ -123,8 +124,8 @@ pub(super) struct Conn {
 enum Standing {
     /// There was no room for it.
     TurnedAway,
-    /// It was let in, and nothing came from its peer.
-    Fresh,
+    /// It is its peer's turn to speak: it has only just come, or a drain gives it time to ask once more.
+    Awaited,
     /// Its peer has said something.
     Heard,
 }
@@ -166,7 +167,7 @@ impl Conn {
             Proto::Echo => Talk::Echo,
             Proto::Http => Talk::Http(Session::new()),
         };
-        Conn::with(fd, talk, Standing::Fresh, env)
+        Conn::with(fd, talk, Standing::Awaited, env)
     }
 
     /// An HTTP connection for which there is no room: it is told so, and goodbye.
@@ -201,14 +202,23 @@ impl Conn {
         self.standing != Standing::TurnedAway
     }
 
-    /// Whether a drain may tell it goodbye now: not while something is under way, and not as long as it has only just come and may
-    /// be about to say what for.
+    /// Whether a drain may tell it goodbye now: not while something is under way, and not as long as it is awaited, because a goodbye
+    /// and a request that pass each other on their ways leave a request without an answer. Best is right behind an answer.
     pub(super) fn may_go(&self, env: &Env) -> bool {
-        self.is_idle() && (self.standing != Standing::Fresh || env.tick >= self.fresh_until())
+        self.is_idle() && (self.standing != Standing::Awaited || env.tick >= self.awaited_until())
     }
 
-    fn fresh_until(&self) -> u32 {
-        self.since.saturating_add(FRESH_TICKS)
+    fn awaited_until(&self) -> u32 {
+        self.since.saturating_add(AWAITED_TICKS)
+    }
+
+    /// The drain comes to this connection: whoever spoke within the last second is likely to speak again, and leaves with its next
+    /// answer. What has come by now is to be read first.
+    pub(super) fn begin_drain(&mut self) {
+        if self.standing == Standing::Heard && self.lingers_for().is_none() {
+            self.standing = Standing::Awaited;
+        }
+        self.readable = true;
     }
 
     /// What the peer may be timed out for as things are, and when. A peer that was told goodbye has its own limit.
@@ -226,8 +236,8 @@ impl Conn {
     /// do so.
     #[inline]
     pub(super) fn arm(&mut self, timeouts: &Timeouts, closing: bool) -> Option<u32> {
-        let due = if closing && self.standing == Standing::Fresh && self.lingers_for().is_none() {
-            self.fresh_until()
+        let due = if closing && self.standing == Standing::Awaited && self.is_idle() {
+            self.awaited_until()
         } else {
             self.timeout(timeouts)?.1
         };
@@ -246,7 +256,14 @@ impl Conn {
         }
         self.armed = 0;
         if env.closing && self.may_go(env) {
-            return Some(Next::Linger(CloseReason::Drain));
+            // What came before the goodbye is still answered.
+            self.readable = true;
+            let next = self.turn(env);
+            return Some(if matches!(next, Next::Wait) && self.may_go(env) {
+                Next::Linger(CloseReason::Drain)
+            } else {
+                next
+            });
         }
         let (kind, due) = self.timeout(&env.timeouts)?;
         if due > env.tick {
@@ -440,8 +457,9 @@ impl Conn {
                 Ok(Sent::All) => {}
             }
             match (then, progress) {
-                // All that was sent is used up, so that closing at once cannot reset the connection.
-                (Some(CloseReason::Finished), _) if input.is_empty() && !self.readable => {
+                // All that was sent is used up, so that closing at once cannot reset the connection. In a drain it is not the peer that
+                // wanted it, and more may be on its way.
+                (Some(CloseReason::Finished), _) if input.is_empty() && !self.readable && !env.closing => {
                     break Err(Next::Close(CloseReason::Finished));
                 }
                 (Some(reason), _) => break Err(Next::Linger(reason)),
@@ -486,10 +504,10 @@ impl Conn {
                 Ok(0) => return Err(Next::Close(CloseReason::Peer)),
                 Ok(bytes) => {
                     env.shard.received_bytes.add(bytes as u64);
-                    if self.standing == Standing::Fresh {
+                    if self.standing == Standing::Awaited {
                         self.standing = Standing::Heard;
                     }
-                    env.faults.after_read();
+                    env.faults.after_read(bytes);
                     // A short read has emptied the socket, and the next byte is a new edge; but there is no edge
                     // after the one that announced the end.
                     self.readable = bytes == env.buffer.len() || self.peer_closed;
@@ -633,6 +651,42 @@ mod tests {
         peer.write_all(b"GET /hea").unwrap();
         assert_eq!(next_turn(&mut conn, &mut env), Next::Wait);
         assert!(!conn.is_idle(), "a request has begun");
+    }
+
+    /// A connection whose peer was answered once, at a drain that begins in the same tick.
+    fn in_a_drain(proto: Proto, request: &[u8]) -> (Conn, TcpStream, Env) {
+        let (mut conn, mut peer) = pair(proto);
+        let mut env = Env::new(Arc::default(), Faults::default(), off());
+        peer.write_all(request).unwrap();
+        assert_eq!(next_turn(&mut conn, &mut env), Next::Wait);
+        env.closing = true;
+        conn.begin_drain();
+        assert_eq!(conn.turn(&mut env), Next::Wait);
+        (conn, peer, env)
+    }
+
+    #[test]
+    fn in_a_drain_one_that_spoke_a_moment_ago_leaves_with_its_next_answer() {
+        let (mut conn, mut peer, mut env) = in_a_drain(Proto::Echo, b"hello");
+        assert!(!conn.may_go(&env));
+        peer.write_all(b"once more").unwrap();
+        assert_eq!(next_turn(&mut conn, &mut env), Next::Wait);
+        assert!(conn.may_go(&env));
+        let (mut conn, mut peer, mut env) =
+            in_a_drain(Proto::Http, b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert!(!conn.may_go(&env));
+        peer.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        assert_eq!(next_turn(&mut conn, &mut env), Next::Linger(CloseReason::Finished));
+    }
+
+    #[test]
+    fn in_a_drain_one_that_says_nothing_more_goes_after_a_second() {
+        let (mut conn, _peer, mut env) = in_a_drain(Proto::Echo, b"hello");
+        assert_eq!(conn.arm(&off(), true), Some(env.tick + AWAITED_TICKS));
+        env.tick += AWAITED_TICKS - 1;
+        assert_eq!((conn.look(&mut env), conn.may_go(&env)), (None, false));
+        env.tick += 1;
+        assert_eq!(conn.look(&mut env), Some(Next::Linger(CloseReason::Drain)));
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! - Close every connection so that the peer gets what was already written.
 //!
 //! # What it must not do
-//! - Hold memory per idle connection beyond its slot of at most 64 bytes (a task-based engine states its own figure).
+//! - Hold more memory per idle connection than [`Engine::connection_bytes`] says.
 //! - Hold more than a bounded amount for any connection, whatever the peer sends or does not read.
 //! - Let one connection keep the others waiting: work per connection and turn is bounded.
 //! - Block, sleep, spin, or end because of anything a peer or a shortage on the host does.
@@ -84,6 +84,14 @@ impl Engine {
     /// table, and they are one worker.
     pub const fn keeps_to_a_thread(self) -> bool {
         !matches!(self, Engine::TokioSteal)
+    }
+
+    /// The most memory that an idle connection takes in this process.
+    pub const fn connection_bytes(self) -> u64 {
+        match self {
+            Engine::Epoll => 64,
+            Engine::Tokio | Engine::TokioSteal => 1024,
+        }
     }
 
     /// Runs one worker until it is told to stop.

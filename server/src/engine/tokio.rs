@@ -84,10 +84,21 @@ impl Shared {
         self.is_closing.load(Ordering::Acquire)
     }
 
-    /// The first failure is the one that is told.
+    /// The worker cannot go on.
     fn fail(&self, error: EngineError) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.remember(error);
         self.failed.notify_one();
+    }
+
+    /// A task has panicked, and its connection is lost. What it left behind is not to be trusted for long, but the others may finish.
+    fn panicked(&self) {
+        self.remember(EngineError::TaskPanicked);
+        self.control.drain();
+    }
+
+    /// The first failure is the one that is told.
+    fn remember(&self, error: EngineError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
     fn failure(&self) -> Option<EngineError> {

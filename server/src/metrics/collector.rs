@@ -1,6 +1,7 @@
 //! Sums the shards up at every scrape.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
@@ -12,7 +13,7 @@ use super::host::{self, HostFigures};
 use super::shard::{Count, STATUSES, Shard, TURN_BOUNDS_NS};
 use super::{CloseReason, TABLES, table};
 use crate::admission::RejectReason;
-use crate::control::Control;
+use crate::control::{Control, Phase};
 use crate::listen::PauseReason;
 use crate::timeouts::Timeout;
 
@@ -121,8 +122,13 @@ impl ServerCollector {
 
     fn state(&self) -> Vec<proto::MetricFamily> {
         let build = table::BUILD_INFO.sample(&[env!("CARGO_PKG_VERSION"), self.engine], 1.0);
+        let now = self.control.phase(Instant::now());
+        let phases = Phase::ALL
+            .into_iter()
+            .map(|phase| table::PHASE.sample(&[phase.label()], f64::from(u8::from(phase == now))));
         vec![
             table::READY.single(f64::from(u8::from(self.control.is_ready()))),
+            table::PHASE.filled(phases.collect()),
             table::BUILD_INFO.filled(vec![build]),
         ]
     }
@@ -210,6 +216,8 @@ mod tests {
         let text = scrape(collector(shards));
         for line in [
             "tidemark_connections_open 6",
+            "tidemark_phase{phase=\"running\"} 1",
+            "tidemark_phase{phase=\"closing\"} 0",
             "tidemark_connections_accepted_total 7",
             "tidemark_connections_closed_total{reason=\"reset\"} 1",
             "tidemark_connections_rejected_total{reason=\"max_connections\"} 1",

@@ -22,9 +22,11 @@ tidemark_program::metrics_table! {
     HTTP_REQUESTS = Counter "http_requests_total" "requests" ["status"]
         "HTTP requests answered, by status code.";
     TURN = Histogram "tidemark_loop_turn_seconds" "seconds" []
-        "Time a worker took from the return of its wait for events to the next wait.";
+        "Time from the return of a worker's wait for events to the next wait; with the tokio engines, of one connection's turn.";
     READY = Gauge "tidemark_ready" "1 or 0" []
         "1 while new connections are welcome, 0 while starting or draining.";
+    PHASE = Gauge "tidemark_phase" "1 or 0" ["phase"]
+        "1 for where the server stands: running, grace (not ready, still accepting), closing, overdue or aborted.";
     BUILD_INFO = Gauge "tidemark_build_info" "1" ["version", "engine"]
         "Always 1; the labels tell what runs.";
     HEAP_ALLOCATIONS = Counter "tidemark_heap_allocations_total" "allocations" []

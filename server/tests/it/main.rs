@@ -1,7 +1,8 @@
 //! The server over real sockets.
 //!
 //! `echo`, `http`, `limits` and `stop` are the contract of the engines: each test runs once per engine, on a server in
-//! this process. `metrics` is about the admin plane, which they share. `cli` and `process` run the real binary.
+//! this process. `metrics` is about the admin plane, which they share. `cli` and `process` run the real binary, `descriptors` and
+//! `crowd` with every engine.
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
@@ -28,6 +29,8 @@ const _: () = assert!(tidemark_server::Engine::ALL.len() == 3);
 mod activation;
 mod cli;
 mod client;
+mod crowd;
+mod descriptors;
 mod echo;
 mod http;
 mod limits;

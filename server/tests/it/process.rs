@@ -12,17 +12,17 @@ use crate::client::{DEADLINE, Http, connect, eventually, metric, owed, round_tri
 const BINARY: &str = env!("CARGO_BIN_EXE_tidemark-server");
 
 /// The server as a process; killed when the test ends.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
-    echo: Vec<SocketAddr>,
-    http: Vec<SocketAddr>,
-    admin: SocketAddr,
+    pub(crate) echo: Vec<SocketAddr>,
+    pub(crate) http: Vec<SocketAddr>,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Process {
     /// Starts it on ports that the kernel chooses and waits until it says that it is ready.
-    fn start(flags: &[&str]) -> Process {
+    pub(crate) fn start(flags: &[&str]) -> Process {
         let mut command = Command::new(BINARY);
         let ports = ["--echo", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         command.args(["--log", "json", "serve"]).args(ports).args(flags);
@@ -50,16 +50,16 @@ impl Process {
         Process { child, log, echo, http, admin: admin[0] }
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits for its end. Also gives what it logged since it was ready.
-    fn end(mut self) -> (ExitStatus, String) {
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let status = wait(&mut self.child);
         let mut log = String::new();
         self.log.read_to_string(&mut log).unwrap();

@@ -4,10 +4,10 @@ use super::figures::{bytes, count};
 use super::{Check, Level, Needs, Readings, unreadable};
 
 /// What an idle TCP socket takes in the kernel: measured at two million sockets on Linux 6.18, which took 10.4 GB.
-const SOCKET_BYTES: u64 = 5200;
+pub const SOCKET_BYTES: u64 = 5200;
 
 /// Above this share of what is available, in percent, the rest of the machine suffers.
-const COMFORTABLE_PERCENT: u64 = 80;
+pub const COMFORTABLE_PERCENT: u64 = 80;
 
 /// What TCP buffers are advised to take at most of the memory that is available, in percent.
 const TCP_MEM_PERCENT: u64 = 50;

@@ -15,6 +15,7 @@ mod queues;
 mod readings;
 mod table;
 
+pub use memory::{COMFORTABLE_PERCENT, SOCKET_BYTES};
 pub use readings::Readings;
 pub use table::render;
 

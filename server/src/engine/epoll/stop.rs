@@ -44,7 +44,8 @@ impl Loop {
     }
 
     /// Gives connections that have no events a turn, in which they answer what has come and then say goodbye. Those that
-    /// are in the middle of something do so at the end of the turn that finishes it.
+    /// are in the middle of something do so at the end of the turn that finishes it, and those that are likely to ask again with
+    /// their next answer.
     fn sweep_some(&mut self) {
         let Some(from) = self.sweep else { return };
         let end = self.conns.used_slots();
@@ -57,7 +58,7 @@ impl Loop {
                 continue;
             };
             if let Some(conn) = self.conns.get_mut(key) {
-                conn.readable = true;
+                conn.begin_drain();
             }
             self.serve(key);
         }

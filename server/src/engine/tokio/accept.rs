@@ -179,7 +179,7 @@ impl Drop for Accepting {
     fn drop(&mut self) {
         self.shared.accepting.fetch_sub(1, Ordering::AcqRel);
         if std::thread::panicking() {
-            self.shared.fail(EngineError::TaskPanicked);
+            self.shared.panicked();
         }
         self.shared.ended.notify_waiters();
     }

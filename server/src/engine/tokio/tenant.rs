@@ -14,7 +14,6 @@ use tokio::time::{Instant, Sleep};
 
 use super::{Shared, watch, with_shard};
 use crate::drain;
-use crate::engine::EngineError;
 use crate::engine::conn::{Conn, LINGER_TIMEOUT, Next};
 use crate::metrics::CloseReason;
 
@@ -96,8 +95,7 @@ impl Tenant {
                         }
                         Woken::Goodbye => {
                             self.goodbye = None;
-                            // What came before the goodbye is still answered.
-                            self.fd.get_mut().readable = true;
+                            self.fd.get_mut().begin_drain();
                             self.turn(told)
                         }
                         Woken::Over => return,
@@ -240,7 +238,7 @@ impl Drop for Tenant {
             shared.turned_away.fetch_sub(1, Ordering::AcqRel);
         }
         if std::thread::panicking() {
-            shared.fail(EngineError::TaskPanicked);
+            shared.panicked();
         }
         shared.ended.notify_waiters();
     }
