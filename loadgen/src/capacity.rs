@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tidemark_host::cpu::{self, CpuSet};
 use tidemark_host::{fdtable, limits, proc::sysctl};
 
-use crate::cli::RunArgs;
 use crate::plan::PlanError;
+use crate::scenario::Scenario;
 
 /// Descriptors of a table that are not connections: standard streams, poll, timer, wake, log files, and some to spare.
 const DESCRIPTORS_RESERVED: u64 = 64;
@@ -70,19 +70,20 @@ fn ports_usable((first, last): (u16, u16)) -> u64 {
 /// # Errors
 /// When the descriptors do not suffice: then with what would help.
 pub fn workers(
-    args: &RunArgs,
+    scenario: &Scenario,
     machine: &Machine,
     is_local: bool,
     notes: &mut Vec<String>,
 ) -> Result<(usize, bool), PlanError> {
-    let connections = u64::from(args.connections);
+    let connections = scenario.connections();
     let tables = tables_needed(connections, machine.nofile);
-    let cpus = args.load.pin.as_ref().unwrap_or(&machine.cpus).len();
+    let cpus = scenario.pin.as_ref().unwrap_or(&machine.cpus).len();
     // A local target needs CPUs as well.
-    let wanted = if is_local && args.load.pin.is_none() { cpus.div_ceil(2) } else { cpus };
-    let wanted = args.load.workers.map_or(wanted, usize::from);
+    let wanted = if is_local && scenario.pin.is_none() { cpus.div_ceil(2) } else { cpus };
+    let wanted = scenario.workers.map_or(wanted, usize::from);
     if tables == 1 {
-        return Ok((wanted.min(args.connections as usize), false));
+        // Every one has a connection of the largest population at least.
+        return Ok((wanted.min(usize::try_from(scenario.most_connections()).unwrap_or(usize::MAX)), false));
     }
     let limit =
         format!("{connections} connections need more than the {} descriptors of one table", machine.nofile);
@@ -91,7 +92,7 @@ pub fn workers(
         return Err(PlanError::Host(format!("{limit}; {fix}")));
     }
     let needed = usize::try_from(tables).unwrap_or(usize::MAX);
-    if let Some(given) = args.load.workers
+    if let Some(given) = scenario.workers
         && usize::from(given) < needed
     {
         return Err(PlanError::Host(format!(
@@ -104,26 +105,38 @@ pub fn workers(
     Ok((wanted.max(needed), true))
 }
 
+/// What connects to one set of addresses.
+#[derive(Clone, Debug)]
+pub struct Towards<'a> {
+    /// The addresses: one for each port.
+    pub addresses: &'a [SocketAddr],
+    /// Connections at once, those whose port is not free again yet included.
+    pub connections: u64,
+}
+
 /// The local addresses, when they must or shall not be left to the kernel.
 ///
 /// # Errors
 /// When the range is not understood, or the ports do not suffice: then with what would help.
 pub fn sources(
-    args: &RunArgs,
+    source: Option<&str>,
     machine: &Machine,
-    addresses: &[SocketAddr],
+    towards: &[Towards<'_>],
     notes: &mut Vec<String>,
 ) -> Result<Vec<IpAddr>, PlanError> {
-    let given = args.load.source.as_deref().map(parse_sources).transpose().map_err(PlanError::Usage)?;
+    let given = source.map(parse_sources).transpose().map_err(PlanError::Usage)?;
     if let Some(given) = &given
-        && given[0].is_ipv4() != addresses[0].is_ipv4()
+        && towards.iter().any(|it| given[0].is_ipv4() != it.addresses[0].is_ipv4())
     {
         let why = "--source: the addresses are not of the target's family (IPv4 or IPv6)";
         return Err(PlanError::Usage(why.to_owned()));
     }
-    let connections = u64::from(args.connections);
+    let needed =
+        |it: &Towards<'_>| sources_needed(it.connections, machine.port_range, it.addresses.len() as u64);
+    // One set of sources does for all: a port that is taken towards one address is free towards another.
+    let Some(most) = towards.iter().max_by_key(|it| needed(it)) else { return Ok(Vec::new()) };
+    let (Towards { addresses, connections }, needed) = (most, needed(most));
     let per_source = ports_usable(machine.port_range) * addresses.len() as u64;
-    let needed = sources_needed(connections, machine.port_range, addresses.len() as u64);
     if let Some(given) = given {
         if (given.len() as u64) < needed {
             let why = format!(

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use tidemark_host::cpu::CpuSet;
 
+use crate::outstanding::DEPTH_MAX;
 use crate::slo::Rule;
 use crate::target::Target;
 
@@ -46,19 +47,19 @@ population, and all else of all of them together.
 Exit codes: 0 valid, 1 a rule was violated, 2 wrong usage, 3 the run cannot be trusted (INVALID),
 or a rule could not be judged, 4 could not run.")]
 pub struct RunArgs {
-    /// Connections held open
-    #[arg(short, long, value_name = "N", default_value_t = CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    pub connections: u32,
+    /// Connections held open [default: 100]
+    #[arg(short, long, value_name = "N", conflicts_with = "scenario", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub connections: Option<u32>,
 
     /// Requests per second over all connections (open loop)
-    #[arg(short, long, value_name = "PER_SECOND", value_parser = parse_rate)]
+    #[arg(short, long, value_name = "PER_SECOND", conflicts_with = "scenario", value_parser = parse_rate)]
     pub rate: Option<f64>,
 
-    /// How long to measure, after the warm-up
-    #[arg(short, long, default_value = "10s", value_parser = parse_duration)]
-    pub duration: Duration,
+    /// How long to measure, after the warm-up [default: 10s]
+    #[arg(short, long, value_parser = parse_duration)]
+    pub duration: Option<Duration>,
 
-    /// A rule that the run must keep, such as 'response.p99 < 2ms'; repeat it for more
+    /// A rule that the run must keep, such as 'response.p99 < 2ms', instead of those of a scenario; repeat it for more
     #[arg(long, value_name = "RULE")]
     pub slo: Vec<Rule>,
 
@@ -110,11 +111,11 @@ pub struct SearchArgs {
     pub step_duration: Duration,
 
     /// Connections held open, with --find rate [default: 100]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(short, long, value_name = "N", conflicts_with = "scenario", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub connections: Option<u32>,
 
     /// Requests per second over all connections, with --find connections [default: a closed loop]
-    #[arg(short, long, value_name = "PER_SECOND", value_parser = parse_rate)]
+    #[arg(short, long, value_name = "PER_SECOND", conflicts_with = "scenario", value_parser = parse_rate)]
     pub rate: Option<f64>,
 
     /// How.
@@ -150,32 +151,41 @@ impl Find {
 #[derive(Clone, Debug, Args)]
 pub struct LoadArgs {
     /// What to measure.
+    #[arg(required_unless_present = "scenario")]
     #[arg(help = "tcp://HOST:PORT[-PORT] or HOST:PORT for a TCP echo, http://HOST[:PORT]/PATH for HTTP/1.1")]
-    pub target: Target,
+    pub target: Option<Target>,
+
+    /// Several kinds of users in one run, from a TOML file (see loadgen/scenarios); a target and flags beside it win
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
 
     /// How requests arrive [default: poisson with --rate, closed without]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "scenario")]
     pub arrival: Option<ArrivalArg>,
 
     /// Bytes of an echo request; of the body of an HTTP POST [default: 64 for echo; 0, a GET, for HTTP]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=16_777_216))]
+    #[arg(long, value_name = "BYTES", conflicts_with = "scenario", value_parser = clap::value_parser!(u32).range(0..=i64::from(PAYLOAD_MAX)))]
     pub payload: Option<u32>,
 
-    /// How long to load the target before measuring
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration_or_zero)]
-    pub warmup: Duration,
+    /// Requests that may be in flight on one connection, 1 to 64 [default: 1]
+    #[arg(long, value_name = "N", conflicts_with = "scenario", value_parser = clap::value_parser!(u8).range(1..=i64::from(DEPTH_MAX)))]
+    pub pipeline: Option<u8>,
 
-    /// A request without reply for this long has timed out
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
-    pub timeout: Duration,
+    /// How long to load the target before measuring [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_zero)]
+    pub warmup: Option<Duration>,
 
-    /// Connection attempts per second
-    #[arg(long, value_name = "PER_SECOND", default_value = "20000", value_parser = parse_rate)]
-    pub connect_rate: f64,
+    /// A request without reply for this long has timed out [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
 
-    /// A handshake that takes longer has failed
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
-    pub connect_timeout: Duration,
+    /// Connection attempts per second [default: 20000]
+    #[arg(long, value_name = "PER_SECOND", value_parser = parse_rate)]
+    pub connect_rate: Option<f64>,
+
+    /// A handshake that takes longer has failed [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub connect_timeout: Option<Duration>,
 
     /// Worker threads [default: half the CPUs for a local target, else all; more if descriptors need it]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -189,9 +199,9 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ADDR-RANGE")]
     pub source: Option<String>,
 
-    /// Seed of the arrival times
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// Seed of all that is random, such as the arrival times [default: 1]
+    #[arg(long)]
+    pub seed: Option<u64>,
 
     /// Where results go: a directory of its own in DIR, and a link DIR/latest to it
     #[arg(short, long, value_name = "DIR", default_value = "results")]
@@ -243,9 +253,11 @@ pub struct DoctorArgs {
 /// Connections held open unless the user says otherwise.
 pub const CONNECTIONS: u32 = 100;
 /// Rates beyond this are no schedule: a hundred nanoseconds is the cost of a send.
-const RATE_MAX: f64 = 10_000_000.0;
+pub(crate) const RATE_MAX: f64 = 10_000_000.0;
+/// The longest request.
+pub(crate) const PAYLOAD_MAX: u32 = 16_777_216;
 /// A day: longer runs are cut into several.
-const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -7,7 +7,7 @@
 //! *sent* (a connection was free), *done* (the last byte of the reply was read).
 //! `lag` = taken up - intended, `wait` = sent - taken up, `service` = done - sent, `response` = done - intended.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::iter::Peekable;
 
 use crate::errors::ErrorKind;
@@ -45,24 +45,70 @@ impl Window {
     }
 }
 
+/// What sets the pace of a population's requests.
+#[derive(Clone, Debug)]
+pub enum Pace {
+    /// Nothing does: connections are held.
+    Idle,
+    /// The replies: a connection asks again when its reply has come and it has thought for so long.
+    Closed {
+        /// The think time; 0 is none.
+        think_ns: u64,
+    },
+    /// A schedule, of which any free connection takes the next arrival.
+    Any(Share),
+    /// A schedule, of which each arrival is of one connection; they take turns.
+    Turns(Share),
+    /// A schedule of visits: a connection is opened, asks so many times, one after the other, and is closed.
+    Visits {
+        /// When they begin.
+        share: Share,
+        /// Requests of each; at least 1.
+        requests: u16,
+    },
+}
+
+impl From<Option<Share>> for Pace {
+    fn from(schedule: Option<Share>) -> Self {
+        schedule.map_or(Self::Closed { think_ns: 0 }, Self::Any)
+    }
+}
+
+/// Whether a connection goes on after a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It does.
+    Stays,
+    /// Its visit is over: the caller closes it.
+    Leaves,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Not established.
     Down,
-    /// Established, nothing in flight.
+    /// Established, nothing in flight; where connections visit, not established and free to be opened.
     Free,
+    /// Being opened for a visit.
+    Opening,
     /// A request is in flight.
     Busy,
+    /// In a visit, between two requests.
+    Between,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
+    /// Of the request in flight; of a connection that thinks, when it will have thought.
     intended_ns: u64,
+    /// Of a connection that is being opened, when its visit was taken up.
     sent_ns: u64,
     state: State,
     /// Whether `free` holds this connection. A connection lost while it is free leaves its entry behind, which is
     /// skipped when its turn comes and never doubled.
     queued: bool,
+    /// Requests that are left of its visit.
+    left: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,11 +123,74 @@ struct Deadline {
     conn: ConnId,
 }
 
+/// [`Pace`], with what is to be remembered of it.
+#[derive(Debug)]
+enum Source {
+    Idle,
+    Closed {
+        think_ns: u64,
+        /// Connections that think, in the order in which they will have thought. Entries of those that were lost meanwhile are skipped.
+        thinking: VecDeque<(u64, ConnId)>,
+        /// It was found to have come to its end.
+        is_over: bool,
+    },
+    Any(Peekable<Share>),
+    Turns {
+        share: Peekable<Share>,
+        /// Whose turn is next.
+        next: ConnId,
+        /// Arrivals whose connection was not free, by connection.
+        held: BTreeMap<ConnId, VecDeque<Waiting>>,
+        /// How many these are.
+        held_count: usize,
+        /// Connections that have become free and have such arrivals.
+        ready: VecDeque<ConnId>,
+    },
+    Visits {
+        share: Peekable<Share>,
+        requests: u16,
+        /// Connections whose visit goes on with another request. Entries of those that were lost meanwhile are skipped.
+        ready: VecDeque<ConnId>,
+    },
+}
+
+impl From<Pace> for Source {
+    fn from(pace: Pace) -> Self {
+        match pace {
+            Pace::Idle => Self::Idle,
+            Pace::Closed { think_ns } => Self::Closed { think_ns, thinking: VecDeque::new(), is_over: false },
+            Pace::Any(share) => Self::Any(share.peekable()),
+            Pace::Turns(share) => Self::Turns {
+                share: share.peekable(),
+                next: 0,
+                held: BTreeMap::new(),
+                held_count: 0,
+                ready: VecDeque::new(),
+            },
+            Pace::Visits { share, requests } => {
+                Self::Visits { share: share.peekable(), requests, ready: VecDeque::new() }
+            }
+        }
+    }
+}
+
+impl Source {
+    fn share(&mut self) -> Option<&mut Peekable<Share>> {
+        match self {
+            Self::Idle | Self::Closed { .. } => None,
+            Self::Any(share) | Self::Turns { share, .. } | Self::Visits { share, .. } => Some(share),
+        }
+    }
+
+    const fn is_visits(&self) -> bool {
+        matches!(self, Self::Visits { .. })
+    }
+}
+
 /// Assigns the arrivals of one population on one worker to its connections, and records what becomes of them.
 #[derive(Debug)]
 pub struct Dispatcher {
-    /// `None` in a closed loop.
-    schedule: Option<Peekable<Share>>,
+    source: Source,
     /// `None` until the ramp is over.
     window: Option<Window>,
     timeout_ns: u64,
@@ -90,19 +199,22 @@ pub struct Dispatcher {
     waiting: VecDeque<Waiting>,
     /// In order of sending. Entries of requests that are done are skipped when they come to the front.
     deadlines: VecDeque<Deadline>,
+    /// Requests that were sent and have not ended, and visits that are being opened.
     in_flight: usize,
-    /// Set when a closed loop was found to have come to its end.
-    is_closed_loop_over: bool,
     recording: Recording,
 }
 
 impl Dispatcher {
     /// A dispatcher over `connections` connections, none of them established.
     /// A request that is not answered `timeout_ns` after it was sent has timed out.
-    pub fn new(schedule: Option<Share>, connections: usize, timeout_ns: u64) -> Self {
-        let slot = Slot { intended_ns: 0, sent_ns: 0, state: State::Down, queued: false };
-        Self {
-            schedule: schedule.map(Iterator::peekable),
+    ///
+    /// # Panics
+    /// When there are more connections than fit a [`ConnId`].
+    pub fn new(pace: impl Into<Pace>, connections: usize, timeout_ns: u64) -> Self {
+        let source = Source::from(pace.into());
+        let slot = Slot { intended_ns: 0, sent_ns: 0, state: State::Down, queued: false, left: 0 };
+        let mut dispatcher = Self {
+            source,
             window: None,
             timeout_ns,
             slots: vec![slot; connections],
@@ -110,14 +222,35 @@ impl Dispatcher {
             waiting: VecDeque::new(),
             deadlines: VecDeque::new(),
             in_flight: 0,
-            is_closed_loop_over: false,
             recording: Recording::new(),
+        };
+        if dispatcher.source.is_visits() {
+            let count = ConnId::try_from(connections).expect("a plan's connections fit");
+            (0..count).for_each(|conn| dispatcher.put_free(conn));
         }
+        dispatcher
     }
 
     /// Starts the schedule.
     pub fn begin(&mut self, window: Window) {
         self.window = Some(window);
+        self.spread_thinking(window.start_ns);
+    }
+
+    /// Those that think begin one after the other within the first think time, and not all at once.
+    fn spread_thinking(&mut self, start_ns: u64) {
+        let Source::Closed { think_ns: think_ns @ 1.., thinking, .. } = &mut self.source else { return };
+        thinking.clear();
+        let free: Vec<ConnId> = (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.state == State::Free)
+            .map(|(conn, _)| conn)
+            .collect();
+        for (index, &conn) in free.iter().enumerate() {
+            let due_ns = start_ns + *think_ns / free.len() as u64 * index as u64;
+            self.slots[conn as usize].intended_ns = due_ns;
+            thinking.push_back((due_ns, conn));
+        }
     }
 
     /// Ends the arrivals at `at_ns` if they would go on longer; the drain keeps its length.
@@ -129,10 +262,20 @@ impl Dispatcher {
         }
     }
 
-    /// The connection is established.
-    pub fn connected(&mut self, conn: ConnId) {
-        debug_assert_eq!(self.slots[conn as usize].state, State::Down);
-        self.release(conn);
+    /// The connection is established. Returns whether the request that it was opened for is to be sent now.
+    pub fn connected(&mut self, conn: ConnId, now_ns: u64) -> bool {
+        let slot = self.slots[conn as usize];
+        if slot.state != State::Opening {
+            debug_assert_eq!(slot.state, State::Down);
+            self.release(conn, now_ns);
+            return false;
+        }
+        if self.is_measured(slot.intended_ns) {
+            self.recording.record(Kind::Wait, now_ns - slot.sent_ns);
+        }
+        self.in_flight -= 1;
+        self.put_in_flight(conn, slot.intended_ns, now_ns);
+        true
     }
 
     /// What is recorded; the worker adds connection events to it.
@@ -148,16 +291,21 @@ impl Dispatcher {
     /// When there is next something to send, monotonic ns: the next intended time, or in a closed loop the start, as long as
     /// a connection is free.
     pub fn next_arrival_ns(&mut self) -> Option<u64> {
-        if self.schedule.is_some() {
-            return self.next_intended_ns();
+        let window = self.window?;
+        match &self.source {
+            Source::Idle | Source::Closed { is_over: true, .. } => None,
+            Source::Closed { think_ns: 0, .. } => (!self.free.is_empty()).then_some(window.start_ns),
+            Source::Closed { thinking, .. } => thinking.front().map(|&(due_ns, _)| due_ns),
+            Source::Turns { ready, .. } | Source::Visits { ready, .. } if !ready.is_empty() => {
+                Some(window.start_ns)
+            }
+            _ => self.next_intended_ns(),
         }
-        let is_wanted = !self.free.is_empty() && !self.is_closed_loop_over;
-        self.window.filter(|_| is_wanted).map(|window| window.start_ns)
     }
 
     fn next_intended_ns(&mut self) -> Option<u64> {
         let window = self.window?;
-        let at_ns = window.start_ns + self.schedule.as_mut()?.peek()?;
+        let at_ns = window.start_ns + self.source.share()?.peek()?;
         (at_ns < window.until_ns).then_some(at_ns)
     }
 
@@ -174,22 +322,39 @@ impl Dispatcher {
 
     /// Whether more arrivals wait for a connection than is sane.
     pub fn backlog_is_full(&self) -> bool {
-        self.waiting.len() >= WAITING_MAX
+        self.waiting_count() >= WAITING_MAX
+    }
+
+    fn waiting_count(&self) -> usize {
+        let held_count = if let Source::Turns { held_count, .. } = &self.source { *held_count } else { 0 };
+        self.waiting.len() + held_count
     }
 
     /// Whether a connection is free. While replies are still being read, arrivals are only sent and not made to wait: their
     /// connection may be the next to be read, and that it was not yet is the generator's lateness.
     pub fn has_free(&self) -> bool {
-        !self.free.is_empty()
+        match &self.source {
+            Source::Closed { think_ns: 1.., .. } | Source::Turns { .. } => true,
+            Source::Visits { ready, .. } => !ready.is_empty() || !self.free.is_empty(),
+            _ => !self.free.is_empty(),
+        }
     }
 
-    /// The connection to send a request on now, if an arrival is due and a connection is free. Called until it returns
-    /// `None`, with a fresh time for each call: that time is when the arrival counts as taken up and as sent.
+    /// The connection to send a request on now, if an arrival is due and a connection is free; where connections visit it may have
+    /// to be opened first. Called until it returns `None`, with a fresh time for each call: that time is when the arrival counts as
+    /// taken up and as sent.
     pub fn next(&mut self, now_ns: u64) -> Option<ConnId> {
         let window = self.window?;
-        if self.schedule.is_none() {
-            return self.next_closed(now_ns, window);
+        match &self.source {
+            Source::Idle => None,
+            Source::Closed { .. } => self.next_closed(now_ns, window),
+            Source::Any(_) => self.next_of_any(now_ns, window),
+            Source::Turns { .. } => self.next_in_turn(now_ns, window),
+            Source::Visits { .. } => self.next_of_visits(now_ns, window).or_else(|| self.next_visit(now_ns)),
         }
+    }
+
+    fn next_of_any(&mut self, now_ns: u64, window: Window) -> Option<ConnId> {
         self.take_up_due(now_ns);
         if self.waiting.is_empty() {
             return None;
@@ -200,16 +365,121 @@ impl Dispatcher {
         Some(conn)
     }
 
-    /// In a closed loop a free connection is itself the arrival.
+    /// In a closed loop a connection that is free, and has thought, is itself the arrival.
     fn next_closed(&mut self, now_ns: u64, window: Window) -> Option<ConnId> {
-        self.is_closed_loop_over |= now_ns >= window.until_ns;
-        if now_ns < window.start_ns || self.is_closed_loop_over {
+        let Source::Closed { think_ns, is_over, .. } = &mut self.source else { return None };
+        *is_over |= now_ns >= window.until_ns;
+        if now_ns < window.start_ns || *is_over {
+            return None;
+        }
+        let (intended_ns, conn) =
+            if *think_ns > 0 { self.next_thought(now_ns)? } else { (now_ns, self.pop_free()?) };
+        self.count_scheduled(intended_ns, window);
+        if intended_ns < now_ns {
+            self.record_lag(intended_ns, now_ns, window);
+        }
+        self.put_in_flight(conn, intended_ns, now_ns);
+        Some(conn)
+    }
+
+    /// A connection that has thought, and since when.
+    fn next_thought(&mut self, now_ns: u64) -> Option<(u64, ConnId)> {
+        let Source::Closed { thinking, .. } = &mut self.source else { return None };
+        while let Some(&(due_ns, conn)) = thinking.front().filter(|(due_ns, _)| *due_ns <= now_ns) {
+            thinking.pop_front();
+            let slot = &self.slots[conn as usize];
+            if slot.state == State::Free && slot.intended_ns == due_ns {
+                return Some((due_ns, conn));
+            }
+        }
+        None
+    }
+
+    /// What is due is sent on the connection whose turn it is; when that is not free, it waits for just that one.
+    fn next_in_turn(&mut self, now_ns: u64, window: Window) -> Option<ConnId> {
+        if let Some((conn, arrival)) = self.pop_ready() {
+            self.send(conn, arrival, now_ns, window);
+            return Some(conn);
+        }
+        loop {
+            let intended_ns = self.next_intended_ns().filter(|&intended_ns| intended_ns <= now_ns)?;
+            if self.backlog_is_full() {
+                return None;
+            }
+            self.take_next();
+            self.count_scheduled(intended_ns, window);
+            self.record_lag(intended_ns, now_ns, window);
+            let arrival = Waiting { intended_ns, taken_up_ns: now_ns };
+            let count = self.slots.len();
+            let Source::Turns { next, held, held_count, .. } = &mut self.source else { return None };
+            let conn = *next;
+            *next = if conn as usize + 1 == count { 0 } else { conn + 1 };
+            if self.slots[conn as usize].state == State::Free {
+                self.send(conn, arrival, now_ns, window);
+                return Some(conn);
+            }
+            held.entry(conn).or_default().push_back(arrival);
+            *held_count += 1;
+        }
+    }
+
+    /// An arrival that has waited for its connection, which is free now.
+    fn pop_ready(&mut self) -> Option<(ConnId, Waiting)> {
+        let Source::Turns { held, held_count, ready, .. } = &mut self.source else { return None };
+        while let Some(conn) = ready.pop_front() {
+            if self.slots[conn as usize].state != State::Free {
+                continue;
+            }
+            let Some(arrivals) = held.get_mut(&conn) else { continue };
+            let arrival = arrivals.pop_front();
+            if arrivals.is_empty() {
+                held.remove(&conn);
+            }
+            if let Some(arrival) = arrival {
+                *held_count -= 1;
+                return Some((conn, arrival));
+            }
+        }
+        None
+    }
+
+    /// The next request of a visit that has begun: it is intended when the reply before it has come.
+    fn next_of_visits(&mut self, now_ns: u64, window: Window) -> Option<ConnId> {
+        let Source::Visits { ready, .. } = &mut self.source else { return None };
+        while let Some(conn) = ready.pop_front() {
+            let slot = self.slots[conn as usize];
+            if slot.state == State::Between {
+                self.count_scheduled(slot.intended_ns, window);
+                self.recording.follow_ups += u64::from(window.measures(slot.intended_ns));
+                self.recording.taken_up_in_time += u64::from(window.measures(slot.intended_ns));
+                self.put_in_flight(conn, slot.intended_ns, now_ns);
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    /// A visit that is due, on a connection that is now to be opened.
+    fn next_visit(&mut self, now_ns: u64) -> Option<ConnId> {
+        self.take_up_due(now_ns);
+        if self.waiting.is_empty() {
             return None;
         }
         let conn = self.pop_free()?;
-        self.count_scheduled(now_ns, window);
-        self.send(conn, Waiting { intended_ns: now_ns, taken_up_ns: now_ns }, now_ns, window);
+        let arrival = self.waiting.pop_front()?;
+        let Source::Visits { requests, .. } = &self.source else { return None };
+        let slot = &mut self.slots[conn as usize];
+        slot.state = State::Opening;
+        slot.left = *requests;
+        slot.intended_ns = arrival.intended_ns;
+        slot.sent_ns = arrival.taken_up_ns;
+        self.in_flight += 1;
         Some(conn)
+    }
+
+    /// Whether the connection is to be opened for a visit.
+    pub fn is_opening(&self, conn: ConnId) -> bool {
+        self.slots[conn as usize].state == State::Opening
     }
 
     /// Takes up one arrival when a connection can send it at once, and otherwise all that are due: those wait, and it
@@ -221,10 +491,7 @@ impl Dispatcher {
                 Some(intended_ns) if intended_ns <= now_ns && !self.backlog_is_full() => {
                     self.take_next();
                     self.count_scheduled(intended_ns, window);
-                    if window.measures(intended_ns) {
-                        self.recording.record(Kind::Lag, now_ns - intended_ns);
-                        self.recording.taken_up_in_time += u64::from(now_ns < window.until_ns);
-                    }
+                    self.record_lag(intended_ns, now_ns, window);
                     self.waiting.push_back(Waiting { intended_ns, taken_up_ns: now_ns });
                 }
                 _ => return,
@@ -233,8 +500,15 @@ impl Dispatcher {
     }
 
     fn take_next(&mut self) {
-        if let Some(schedule) = &mut self.schedule {
-            schedule.next();
+        if let Some(share) = self.source.share() {
+            share.next();
+        }
+    }
+
+    fn record_lag(&mut self, intended_ns: u64, now_ns: u64, window: Window) {
+        if window.measures(intended_ns) {
+            self.recording.record(Kind::Lag, now_ns - intended_ns);
+            self.recording.taken_up_in_time += u64::from(now_ns < window.until_ns);
         }
     }
 
@@ -243,12 +517,16 @@ impl Dispatcher {
     }
 
     fn send(&mut self, conn: ConnId, arrival: Waiting, now_ns: u64, window: Window) {
-        if window.measures(arrival.intended_ns) && self.schedule.is_some() {
+        if window.measures(arrival.intended_ns) {
             self.recording.record(Kind::Wait, now_ns - arrival.taken_up_ns);
         }
+        self.put_in_flight(conn, arrival.intended_ns, now_ns);
+    }
+
+    fn put_in_flight(&mut self, conn: ConnId, intended_ns: u64, now_ns: u64) {
         let slot = &mut self.slots[conn as usize];
         slot.state = State::Busy;
-        slot.intended_ns = arrival.intended_ns;
+        slot.intended_ns = intended_ns;
         slot.sent_ns = now_ns;
         self.in_flight += 1;
         self.forget_done_deadlines();
@@ -290,7 +568,27 @@ impl Dispatcher {
         }
     }
 
-    fn release(&mut self, conn: ConnId) {
+    /// The connection has nothing in flight any more, and may ask again.
+    fn release(&mut self, conn: ConnId, now_ns: u64) {
+        match &mut self.source {
+            Source::Closed { think_ns: think_ns @ 1.., thinking, .. } => {
+                let due_ns = now_ns + *think_ns;
+                thinking.push_back((due_ns, conn));
+                let slot = &mut self.slots[conn as usize];
+                slot.state = State::Free;
+                slot.intended_ns = due_ns;
+            }
+            Source::Turns { held, ready, .. } => {
+                self.slots[conn as usize].state = State::Free;
+                if held.contains_key(&conn) {
+                    ready.push_back(conn);
+                }
+            }
+            _ => self.put_free(conn),
+        }
+    }
+
+    fn put_free(&mut self, conn: ConnId) {
         let slot = &mut self.slots[conn as usize];
         slot.state = State::Free;
         if !slot.queued {
@@ -299,13 +597,40 @@ impl Dispatcher {
         }
     }
 
+    /// The connection is gone. One that visits may be opened again at any time for another visit.
+    fn put_down(&mut self, conn: ConnId) {
+        if self.source.is_visits() {
+            self.put_free(conn);
+        } else {
+            self.slots[conn as usize].state = State::Down;
+        }
+    }
+
+    /// A reply has come: what becomes of its connection.
+    fn after_reply(&mut self, conn: ConnId, now_ns: u64) -> Fate {
+        let Source::Visits { ready, .. } = &mut self.source else {
+            self.release(conn, now_ns);
+            return Fate::Stays;
+        };
+        let slot = &mut self.slots[conn as usize];
+        slot.left -= 1;
+        if slot.left > 0 && self.window.is_some_and(|window| now_ns < window.until_ns) {
+            slot.state = State::Between;
+            slot.intended_ns = now_ns;
+            ready.push_back(conn);
+            return Fate::Stays;
+        }
+        self.put_free(conn);
+        Fate::Leaves
+    }
+
     /// Whether a request is in flight on the connection.
     pub fn is_busy(&self, conn: ConnId) -> bool {
         self.slots[conn as usize].state == State::Busy
     }
 
     /// The reply has come, whole and right.
-    pub fn completed(&mut self, conn: ConnId, now_ns: u64) {
+    pub fn completed(&mut self, conn: ConnId, now_ns: u64) -> Fate {
         let slot = self.end_flight(conn);
         let is_in_window =
             self.window.is_some_and(|window| (window.from_ns..window.until_ns).contains(&now_ns));
@@ -315,24 +640,24 @@ impl Dispatcher {
             self.recording.record(Kind::Response, now_ns - slot.intended_ns);
             self.recording.record(Kind::Service, now_ns - slot.sent_ns);
         }
-        self.release(conn);
+        self.after_reply(conn, now_ns)
     }
 
     /// A reply has come that is an error (an HTTP status of 400 and above). It enters no latency: a fast failure must
     /// not make the target look fast.
-    pub fn answered_with_error(&mut self, conn: ConnId, kind: ErrorKind) {
+    pub fn answered_with_error(&mut self, conn: ConnId, kind: ErrorKind, now_ns: u64) -> Fate {
         let slot = self.end_flight(conn);
         self.count_errored(slot, kind);
-        self.release(conn);
+        self.after_reply(conn, now_ns)
     }
 
     /// The connection is gone; a request in flight on it has failed.
     pub fn disconnected(&mut self, conn: ConnId, kind: ErrorKind) {
-        if self.is_busy(conn) {
+        if matches!(self.slots[conn as usize].state, State::Busy | State::Opening) {
             let slot = self.end_flight(conn);
             self.count_errored(slot, kind);
         }
-        self.slots[conn as usize].state = State::Down;
+        self.put_down(conn);
     }
 
     fn count_errored(&mut self, slot: Slot, kind: ErrorKind) {
@@ -356,13 +681,13 @@ impl Dispatcher {
             self.recording.record(Kind::Response, now_ns - slot.intended_ns);
             self.recording.record(Kind::Service, now_ns - slot.sent_ns);
         }
-        self.slots[conn as usize].state = State::Down;
+        self.put_down(conn);
         Some(conn)
     }
 
     fn end_flight(&mut self, conn: ConnId) -> Slot {
         let slot = self.slots[conn as usize];
-        debug_assert_eq!(slot.state, State::Busy, "a reply belongs to a request");
+        debug_assert!(matches!(slot.state, State::Busy | State::Opening), "a reply belongs to a request");
         self.in_flight -= 1;
         slot
     }
@@ -378,7 +703,7 @@ impl Dispatcher {
         {
             return false;
         }
-        (self.in_flight == 0 && self.waiting.is_empty()) || now_ns >= window.drain_until_ns
+        (self.in_flight == 0 && self.waiting_count() == 0) || now_ns >= window.drain_until_ns
     }
 
     /// When it may next be found finished without anything else happening, monotonic ns: at the end of the measurement, and at
@@ -394,11 +719,20 @@ impl Dispatcher {
         let Some(window) = self.window else { return };
         for index in 0..self.slots.len() {
             let slot = self.slots[index];
-            if slot.state == State::Busy && window.measures(slot.intended_ns) {
+            let of_sent = match slot.state {
+                State::Busy => Kind::Service,
+                State::Opening => Kind::Wait,
+                _ => continue,
+            };
+            if window.measures(slot.intended_ns) {
                 self.recording.account.in_flight_at_end += 1;
                 self.recording.record(Kind::Response, now_ns.saturating_sub(slot.intended_ns));
-                self.recording.record(Kind::Service, now_ns.saturating_sub(slot.sent_ns));
+                self.recording.record(of_sent, now_ns.saturating_sub(slot.sent_ns));
             }
+        }
+        if let Source::Turns { held, held_count, .. } = &mut self.source {
+            self.waiting.extend(std::mem::take(held).into_values().flatten());
+            *held_count = 0;
         }
         while let Some(arrival) = self.waiting.pop_front() {
             if window.measures(arrival.intended_ns) {
@@ -439,7 +773,7 @@ mod tests {
     }
 
     fn ready(mut dispatcher: Dispatcher, connections: u32) -> Dispatcher {
-        (0..connections).for_each(|conn| dispatcher.connected(conn));
+        (0..connections).for_each(|conn| assert!(!dispatcher.connected(conn, 0)));
         dispatcher.begin(WINDOW);
         dispatcher
     }
@@ -525,7 +859,7 @@ mod tests {
         let mut dispatcher = dispatcher(2);
         dispatcher.disconnected(0, ErrorKind::Reset);
         assert_eq!(dispatcher.next(1000 * MS), Some(1));
-        dispatcher.connected(0);
+        dispatcher.connected(0, 1000 * MS);
         assert_eq!(dispatcher.next(1010 * MS), Some(0));
         assert_eq!(dispatcher.next(1020 * MS), None);
     }
@@ -579,7 +913,7 @@ mod tests {
         let mut dispatcher = dispatcher(1);
         run_until(&mut dispatcher, 1190);
         assert_eq!(dispatcher.next(1190 * MS), Some(0));
-        dispatcher.answered_with_error(0, ErrorKind::Status(503));
+        dispatcher.answered_with_error(0, ErrorKind::Status(503), 1190 * MS);
         let recording = dispatcher.recording();
         assert_eq!((recording.account.completed, recording.account.errored), (9, 1));
         assert_eq!(recording.histogram(Kind::Response).len(), 9);
@@ -627,5 +961,143 @@ mod tests {
         dispatcher.finish(1152 * MS);
         let account = dispatcher.recording().account;
         assert_eq!((account.scheduled, account.completed), (6, 6));
+    }
+
+    /// Three connections that take turns, a request on each in 30 ms, begun at 1 s.
+    fn taking_turns() -> Dispatcher {
+        let every = Arrivals::Every { period_s: 0.03, connections: 3 };
+        let share = Schedule::new(every, 0, 0).unwrap().share(0, 1);
+        ready(Dispatcher::new(Pace::Turns(share), 3, 500 * MS), 3)
+    }
+
+    #[test]
+    fn connections_that_take_turns_are_asked_one_after_the_other() {
+        let mut dispatcher = taking_turns();
+        for turn in 0..9 {
+            let due_ns = u64::from(1000 + 10 * turn) * MS;
+            assert_eq!(dispatcher.next_arrival_ns(), Some(due_ns));
+            assert_eq!(dispatcher.next(due_ns), Some(turn % 3));
+            dispatcher.completed(turn % 3, due_ns + MS);
+        }
+    }
+
+    #[test]
+    fn a_turn_waits_for_its_own_connection_and_for_no_other() {
+        let mut dispatcher = taking_turns();
+        assert_eq!((dispatcher.next(1000 * MS), dispatcher.next(1010 * MS)), (Some(0), Some(1)));
+        dispatcher.completed(1, 1011 * MS);
+        assert_eq!(dispatcher.next(1020 * MS), Some(2));
+        dispatcher.completed(2, 1021 * MS);
+        // The first has not answered: its turn waits, that of the second does not.
+        assert_eq!((dispatcher.next(1030 * MS), dispatcher.next(1040 * MS)), (None, Some(1)));
+        dispatcher.completed(0, 1042 * MS);
+        assert_eq!(dispatcher.next_arrival_ns(), Some(1000 * MS), "at once");
+        assert_eq!((dispatcher.next(1042 * MS), dispatcher.next(1042 * MS)), (Some(0), None));
+    }
+
+    #[test]
+    fn turns_of_a_connection_that_never_comes_back_are_never_sent() {
+        let mut dispatcher = taking_turns();
+        dispatcher.disconnected(0, ErrorKind::Reset);
+        for turn in 0..20 {
+            let now_ns = (1000 + 10 * turn) * MS;
+            while let Some(conn) = dispatcher.next(now_ns) {
+                dispatcher.completed(conn, now_ns);
+            }
+        }
+        assert!(!dispatcher.is_finished(1200 * MS));
+        dispatcher.finish(1300 * MS);
+        let account = dispatcher.recording().account;
+        assert!(account.balances() && account.never_sent == 3, "{account:?}");
+    }
+
+    #[test]
+    fn those_who_think_begin_one_after_the_other_and_ask_again_when_they_have_thought() {
+        let mut dispatcher = ready(Dispatcher::new(Pace::Closed { think_ns: 40 * MS }, 2, 500 * MS), 2);
+        assert_eq!((dispatcher.next(1000 * MS), dispatcher.next(1000 * MS)), (Some(0), None));
+        assert_eq!(dispatcher.next_arrival_ns(), Some(1020 * MS));
+        assert_eq!(dispatcher.next(1020 * MS), Some(1));
+        dispatcher.completed(0, 1100 * MS);
+        assert_eq!((dispatcher.next(1139 * MS), dispatcher.next_arrival_ns()), (None, Some(1140 * MS)));
+        // It was due at 1140; the generator is late by 2 ms.
+        assert_eq!(dispatcher.next(1142 * MS), Some(0));
+        dispatcher.completed(0, 1150 * MS);
+        // Rounded down: 2 and 10 ms.
+        assert_eq!(max(&mut dispatcher, Kind::Lag) / MS, 1);
+        assert_eq!(max(&mut dispatcher, Kind::Response) / MS, 9);
+        assert_eq!(dispatcher.recording().account.completed, 1, "the first one was the warm-up");
+    }
+
+    #[test]
+    fn one_who_is_lost_while_thinking_asks_only_when_it_has_thought_anew() {
+        let mut dispatcher = ready(Dispatcher::new(Pace::Closed { think_ns: 40 * MS }, 1, 500 * MS), 1);
+        assert_eq!(dispatcher.next(1000 * MS), Some(0));
+        dispatcher.completed(0, 1010 * MS);
+        dispatcher.disconnected(0, ErrorKind::Closed);
+        dispatcher.connected(0, 1030 * MS);
+        assert_eq!(dispatcher.next(1050 * MS), None);
+        assert_eq!(dispatcher.next(1070 * MS), Some(0));
+    }
+
+    /// Visits of two requests, one begun every 10 ms from 1 s on, on two connections at most.
+    fn visited() -> Dispatcher {
+        let share = Schedule::new(Arrivals::Constant { rate: 100.0 }, 0, 0).unwrap().share(0, 1);
+        let mut dispatcher = Dispatcher::new(Pace::Visits { share, requests: 2 }, 2, 50 * MS);
+        dispatcher.begin(WINDOW);
+        dispatcher
+    }
+
+    #[test]
+    fn a_visit_opens_asks_as_often_as_it_should_and_leaves() {
+        let mut dispatcher = visited();
+        for visit in 0..10 {
+            let now_ns = (1000 + 10 * visit) * MS;
+            let conn = dispatcher.next(now_ns).expect("a visit is due");
+            assert!(dispatcher.is_opening(conn) && !dispatcher.is_busy(conn));
+            assert!(dispatcher.connected(conn, now_ns + MS));
+            assert_eq!(dispatcher.completed(conn, now_ns + 2 * MS), Fate::Stays);
+            assert_eq!(dispatcher.next(now_ns + 2 * MS), Some(conn));
+            assert!(!dispatcher.is_opening(conn));
+            assert_eq!(dispatcher.completed(conn, now_ns + 3 * MS), Fate::Leaves);
+        }
+        assert_eq!(dispatcher.recording().account, Account::default(), "all of this was the warm-up");
+    }
+
+    #[test]
+    fn the_handshake_of_a_visit_is_in_wait_and_in_response() {
+        let mut dispatcher = visited();
+        while dispatcher.next_arrival_ns().is_some_and(|due_ns| due_ns < 1150 * MS) {
+            let now_ns = dispatcher.next_arrival_ns().unwrap();
+            let conn = dispatcher.next(now_ns).unwrap();
+            dispatcher.disconnected(conn, ErrorKind::Refused);
+        }
+        let conn = dispatcher.next(1150 * MS).unwrap();
+        assert!(dispatcher.connected(conn, 1153 * MS));
+        dispatcher.completed(conn, 1154 * MS);
+        let recording = dispatcher.recording();
+        assert_eq!((recording.account.scheduled, recording.account.errored, recording.follow_ups), (6, 5, 0));
+        assert_eq!(max(&mut dispatcher, Kind::Wait) / MS, 2);
+        assert_eq!(max(&mut dispatcher, Kind::Response) / MS, 3);
+        assert_eq!(max(&mut dispatcher, Kind::Service) / MS, 0);
+    }
+
+    #[test]
+    fn visits_wait_when_as_many_as_allowed_are_open() {
+        let mut dispatcher = visited();
+        let (first, second) = (dispatcher.next(1000 * MS), dispatcher.next(1010 * MS));
+        assert_eq!((first, second, dispatcher.next(1020 * MS)), (Some(0), Some(1), None));
+        assert!(dispatcher.connected(0, 1021 * MS));
+        dispatcher.disconnected(0, ErrorKind::Reset);
+        assert_eq!(dispatcher.next(1022 * MS), Some(0), "the place is free again");
+        assert!(dispatcher.is_opening(0));
+    }
+
+    #[test]
+    fn who_only_holds_connections_is_over_when_the_time_is() {
+        let mut dispatcher = ready(Dispatcher::new(Pace::Idle, 3, 50 * MS), 3);
+        assert_eq!((dispatcher.next(1100 * MS), dispatcher.next_arrival_ns()), (None, None));
+        assert!(!dispatcher.is_finished(1199 * MS) && dispatcher.is_finished(1200 * MS));
+        dispatcher.finish(1200 * MS);
+        assert_eq!(dispatcher.recording().account, Account::default());
     }
 }

@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Malformed,
     /// An HTTP status of 400 and above.
     Status(u16),
+    /// This end dropped the connection, because the scenario says so.
+    Dropped,
     /// Any other error number of the operating system.
     Os(i32),
 }
@@ -68,6 +70,7 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused => f.write_str("refused"),
+            Self::Dropped => f.write_str("dropped"),
             Self::ConnectTimeout => f.write_str("connect_timeout"),
             Self::Unreachable => f.write_str("unreachable"),
             Self::PortsExhausted => f.write_str("ports_exhausted"),

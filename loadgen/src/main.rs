@@ -84,7 +84,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         None => (error.downcast_ref::<PlanError>(), error.downcast_ref::<RunError>()),
     };
     match (plan, run) {
-        (Some(PlanError::Target(_) | PlanError::Usage(_)), _) => Exit::Usage,
+        (Some(PlanError::Target(_) | PlanError::Scenario(_) | PlanError::Usage(_)), _) => Exit::Usage,
         (_, Some(RunError::Interrupted)) => Exit::NotTrustworthy,
         _ => Exit::CouldNotRun,
     }

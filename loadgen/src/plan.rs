@@ -7,29 +7,27 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 use tidemark_host::cpu::CpuSet;
 
-use crate::capacity::{self, Machine};
-use crate::cli::{ArrivalArg, RunArgs};
+use crate::capacity::{self, Machine, Towards};
+use crate::cli::{LoadArgs, RunArgs};
+use crate::dispatch::Pace;
 use crate::pacer::SPIN_NS;
-use crate::schedule::Arrivals;
-use crate::slo::{self, Rule, Scope};
-use crate::target::{Protocol, Target, TargetError};
+use crate::payload::Payload;
+use crate::scenario::{Event, FileError, Population, Scenario};
+use crate::schedule::{Arrivals, RateRamp, Schedule};
+use crate::slo::{self, Rule};
+use crate::target::{Target, TargetError};
 
-/// Handshakes under way at once, over all workers: a quarter of the usual listen backlog.
-const CONNECTS_IN_FLIGHT: usize = 1024;
 /// How long the replies to the last requests are waited for; the request timeout where that is shorter.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-/// Bytes of an echo request unless the user says otherwise.
-const PAYLOAD_BYTES: u32 = 64;
+/// How long the port of a connection that this end closed is not free again, seconds: the kernel's `TCP_TIMEWAIT_LEN`.
+const TIME_WAIT_S: f64 = 60.0;
 
 /// A plan that has been checked against the machine.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// The target as the user wrote it.
+    /// The target of the first population, as the user wrote it.
     #[serde(serialize_with = "display")]
     pub target: Target,
-    /// Its addresses, one for each port.
-    #[serde(skip)]
-    pub addresses: Vec<SocketAddr>,
     /// Length of the measured window.
     #[serde(rename = "duration_s", serialize_with = "seconds")]
     pub duration: Duration,
@@ -56,6 +54,8 @@ pub struct Plan {
     pub spin_ns: u64,
     /// Who does what.
     pub populations: Vec<PopulationPlan>,
+    /// What is done to their connections meanwhile, in the order of time.
+    pub events: Vec<EventPlan>,
     /// What it must keep.
     pub slo: Vec<Rule>,
     /// Where the run is shown to a scraper. It changes nothing that is measured, and so is no part of the report.
@@ -88,17 +88,86 @@ pub struct ConnectPlan {
     pub sources: Vec<IpAddr>,
 }
 
+/// Connections are dropped, and come back as after a failure.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventPlan {
+    /// When, after the measurement has begun.
+    #[serde(rename = "at_s", serialize_with = "seconds")]
+    pub at: Duration,
+    /// Which part of the connections, 0 to 1.
+    #[serde(rename = "drop")]
+    pub share: f64,
+    /// Of which populations; their indices.
+    pub populations: Vec<usize>,
+}
+
 /// One kind of user.
 #[derive(Clone, Debug, Serialize)]
 pub struct PopulationPlan {
     /// Its name in every table and file.
     pub name: String,
-    /// Connections it holds.
+    /// What it talks to, as the user wrote it.
+    #[serde(rename = "target", serialize_with = "display")]
+    pub target: Target,
+    /// The addresses of all its targets, one for each port.
+    #[serde(skip)]
+    pub addresses: Vec<SocketAddr>,
+    /// Connections it holds; the most that are open at once when they visit.
     pub connections: u32,
-    /// How its requests arrive.
+    /// How its requests, or its visits, arrive.
     pub arrivals: Arrivals,
+    /// How the rate of these begins.
+    pub ramp: Option<RateRamp>,
+    /// Between a reply and the next request in a closed loop.
+    #[serde(rename = "think_s", serialize_with = "seconds")]
+    pub think: Duration,
+    /// Its connections are opened for so many requests each, and closed.
+    pub requests_per_connection: Option<u16>,
     /// Length of an echo request or of an HTTP body.
-    pub payload_bytes: u32,
+    pub payload: Payload,
+    /// Requests that may be in flight on one connection.
+    pub pipeline: u8,
+}
+
+impl LoadArgs {
+    /// Where a run is to be shown.
+    pub fn metrics_plan(&self) -> Option<MetricsPlan> {
+        Some(MetricsPlan { address: self.metrics?, linger: self.metrics_linger })
+    }
+}
+
+impl PopulationPlan {
+    /// Whether its requests, or visits, have intended times beforehand.
+    pub fn is_open_loop(&self) -> bool {
+        self.arrivals.rate().is_some()
+    }
+
+    /// The intended times of all its requests, or visits; none without such.
+    pub fn schedule(&self, seed: u64, index: usize) -> Option<Schedule> {
+        Some(Schedule::new(self.arrivals, seed, index)?.ramped(self.ramp))
+    }
+
+    /// What sets the pace of the part of it that worker `worker` of `workers` has. The connections are dealt to the first workers;
+    /// where there are fewer of them than of these, the others have none.
+    pub fn pace(&self, seed: u64, index: usize, worker: usize, workers: usize) -> Pace {
+        let workers = workers.min(self.connections as usize);
+        let schedule = self.schedule(seed, index).filter(|_| worker < workers);
+        let Some(share) = schedule.map(|schedule| schedule.share(worker, workers)) else {
+            return match self.arrivals {
+                Arrivals::Closed => Pace::Closed { think_ns: ns(self.think) },
+                _ => Pace::Idle,
+            };
+        };
+        match (self.arrivals, self.requests_per_connection) {
+            (Arrivals::Every { .. }, _) => Pace::Turns(share),
+            (_, Some(requests)) => Pace::Visits { share, requests },
+            (_, None) => Pace::Any(share),
+        }
+    }
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -115,6 +184,9 @@ pub enum PlanError {
     /// The target cannot be understood or resolved.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The scenario file is not what it should be.
+    #[error(transparent)]
+    Scenario(#[from] FileError),
     /// Flags that contradict each other, or a value that makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -124,57 +196,61 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Checks the arguments against each other and against the machine.
+    /// Checks the arguments, and the scenario that they name, against each other and against the machine.
     ///
     /// # Errors
     /// When they contradict each other, or the machine cannot hold the connections: then with what would help.
     pub fn new(args: &RunArgs, machine: &Machine) -> Result<Self, PlanError> {
-        let arrivals = arrivals(args)?;
-        let payload_bytes = payload_bytes(args)?;
-        if let Some(pin) = &args.load.pin
+        Self::of(Scenario::new(args)?, args.load.metrics_plan(), machine)
+    }
+
+    /// Checks a scenario against the machine.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn of(
+        scenario: Scenario,
+        metrics: Option<MetricsPlan>,
+        machine: &Machine,
+    ) -> Result<Self, PlanError> {
+        if let Some(pin) = &scenario.pin
             && let Some(&cpu) = pin.ids().iter().find(|&&cpu| !machine.cpus.contains(cpu))
         {
             let why = format!("--pin: CPU {cpu} is not among those this process may use ({})", machine.cpus);
             return Err(PlanError::Usage(why));
         }
-        let addresses = args.load.target.resolve()?;
         let mut notes = Vec::new();
-        let is_local = addresses.iter().all(|address| address.ip().is_loopback());
-        let (workers, private_fd_tables) = capacity::workers(args, machine, is_local, &mut notes)?;
-        let sources = capacity::sources(args, machine, &addresses, &mut notes)?;
-        let cpus = args.load.pin.as_ref().unwrap_or(&machine.cpus);
-        let population = PopulationPlan {
-            name: "main".to_owned(),
-            connections: args.connections,
-            arrivals,
-            payload_bytes,
-        };
-        check_rules(&args.slo, &[&population.name])?;
+        let populations: Vec<PopulationPlan> =
+            scenario.populations.iter().cloned().map(PopulationPlan::new).collect::<Result<_, _>>()?;
+        let mut addresses = populations.iter().flat_map(|population| &population.addresses);
+        let is_local = addresses.all(|address| address.ip().is_loopback());
+        let (workers, private_fd_tables) = capacity::workers(&scenario, machine, is_local, &mut notes)?;
+        let sources =
+            capacity::sources(scenario.source.as_deref(), machine, &towards(&populations), &mut notes)?;
+        let cpus = scenario.pin.as_ref().unwrap_or(&machine.cpus);
+        check_rules(&scenario.slo, &populations)?;
         Ok(Self {
-            target: args.load.target.clone(),
-            addresses,
-            duration: args.duration,
-            warmup: args.load.warmup,
-            drain: DRAIN_MAX.min(args.load.timeout),
-            timeout: args.load.timeout,
-            seed: args.load.seed,
+            target: populations[0].target.clone(),
+            duration: scenario.duration,
+            warmup: scenario.warmup,
+            drain: DRAIN_MAX.min(scenario.timeout),
+            timeout: scenario.timeout,
+            seed: scenario.seed,
             connect: ConnectPlan {
-                rate: args.load.connect_rate,
-                in_flight: CONNECTS_IN_FLIGHT,
-                timeout: args.load.connect_timeout,
+                rate: scenario.connect.rate,
+                in_flight: scenario.connect.in_flight as usize,
+                timeout: scenario.connect.timeout,
                 sources,
             },
             workers,
-            pin: args.load.pin.clone(),
             private_fd_tables,
             // A spinning worker would take the CPU from the others that share it, or from a target that has no other.
             spin_ns: if workers <= cpus.len() && machine.cpus.len() > 1 { SPIN_NS } else { 0 },
-            populations: vec![population],
-            slo: args.slo.clone(),
-            metrics: args
-                .load
-                .metrics
-                .map(|address| MetricsPlan { address, linger: args.load.metrics_linger }),
+            pin: scenario.pin,
+            events: events(&scenario.events, &populations),
+            populations,
+            slo: scenario.slo,
+            metrics,
             notes,
         })
     }
@@ -185,40 +261,103 @@ impl Plan {
     }
 }
 
-/// Every rule is about populations that there are.
-fn check_rules(rules: &[Rule], populations: &[&str]) -> Result<(), PlanError> {
-    let is_none = |rule: &&Rule| !populations.iter().any(|population| rule.is_about(population));
-    let Some(rule) = rules.iter().find(is_none) else { return Ok(()) };
-    let names = populations.iter().copied().chain(["all"]);
-    let Scope::Population(name) = &rule.scope else { return Ok(()) };
-    let hint = match slo::nearest(name, names.clone()) {
-        Some(nearest) => format!("did you mean {nearest}?"),
-        None => format!("there are: {}", names.collect::<Vec<_>>().join(", ")),
-    };
-    Err(PlanError::Usage(format!("--slo '{rule}': no population is called '{name}'; {hint}")))
-}
-
-fn arrivals(args: &RunArgs) -> Result<Arrivals, PlanError> {
-    let usage = |text: &str| Err(PlanError::Usage(text.to_owned()));
-    match (args.load.arrival, args.rate) {
-        (None | Some(ArrivalArg::Poisson), Some(rate)) => Ok(Arrivals::Poisson { rate }),
-        (Some(ArrivalArg::Constant), Some(rate)) => Ok(Arrivals::Constant { rate }),
-        (None | Some(ArrivalArg::Closed), None) => Ok(Arrivals::Closed),
-        (Some(ArrivalArg::Closed), Some(_)) => {
-            usage("--arrival closed has no rate: replies set the pace; leave --rate or --arrival out")
+impl PopulationPlan {
+    fn new(population: Population) -> Result<Self, PlanError> {
+        let mut addresses = Vec::new();
+        for target in &population.targets {
+            addresses.extend(target.resolve()?);
         }
-        (Some(_), None) => usage("an open loop needs a rate: add --rate PER_SECOND, or leave --arrival out"),
+        let Population {
+            name,
+            targets,
+            connections,
+            arrivals,
+            ramp,
+            think,
+            requests_per_connection,
+            payload,
+            pipeline,
+        } = population;
+        let Some(target) = targets.into_iter().next() else {
+            return Err(PlanError::Usage(format!("population '{name}' has no target; name one")));
+        };
+        Ok(Self {
+            name,
+            target,
+            addresses,
+            connections,
+            arrivals,
+            ramp,
+            think,
+            requests_per_connection,
+            payload,
+            pipeline,
+        })
+    }
+
+    /// One for tests, called "main".
+    #[cfg(test)]
+    pub(crate) fn example(connections: u32, arrivals: Arrivals) -> Self {
+        Self {
+            name: "main".to_owned(),
+            target: "127.0.0.1:7".parse().unwrap(),
+            addresses: vec![([127, 0, 0, 1], 7).into()],
+            connections,
+            arrivals,
+            ramp: None,
+            think: Duration::ZERO,
+            requests_per_connection: None,
+            payload: Payload::Fixed { bytes: 64 },
+            pipeline: 1,
+        }
+    }
+
+    /// Ports that it needs at once: where connections come and go also those that are not free again yet.
+    fn ports(&self) -> u64 {
+        let visits_per_s = self.requests_per_connection.and(self.arrivals.rate()).unwrap_or(0.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and bounded")]
+        let in_time_wait = (visits_per_s * TIME_WAIT_S) as u64;
+        u64::from(self.connections) + in_time_wait
     }
 }
 
-fn payload_bytes(args: &RunArgs) -> Result<u32, PlanError> {
-    match (&args.load.target.protocol, args.load.payload) {
-        (Protocol::Echo, Some(0)) => Err(PlanError::Usage(
-            "--payload 0: an echo request needs at least one byte to come back".to_owned(),
-        )),
-        (Protocol::Echo, payload) => Ok(payload.unwrap_or(PAYLOAD_BYTES)),
-        (Protocol::Http { .. }, payload) => Ok(payload.unwrap_or(0)),
+/// Events in the order of time. One that names no population is of all that hold connections.
+fn events(events: &[Event], populations: &[PopulationPlan]) -> Vec<EventPlan> {
+    let concerned = |event: &Event| {
+        let held = |of: &PopulationPlan| of.requests_per_connection.is_none();
+        let is_meant =
+            |of: &PopulationPlan| event.population.as_ref().map_or_else(|| held(of), |name| *name == of.name);
+        populations.iter().enumerate().filter(|(_, of)| is_meant(of)).map(|(index, _)| index).collect()
+    };
+    let mut plans: Vec<EventPlan> = events
+        .iter()
+        .map(|event| EventPlan { at: event.at, share: event.share, populations: concerned(event) })
+        .collect();
+    plans.sort_by_key(|plan| plan.at);
+    plans
+}
+
+/// The populations by their addresses: those of one compete for ports.
+fn towards(populations: &[PopulationPlan]) -> Vec<Towards<'_>> {
+    let mut all: Vec<Towards<'_>> = Vec::new();
+    for population in populations {
+        match all.iter_mut().find(|it| it.addresses == population.addresses) {
+            Some(it) => it.connections += population.ports(),
+            None => all.push(Towards { addresses: &population.addresses, connections: population.ports() }),
+        }
     }
+    all
+}
+
+/// Every rule is about populations that there are.
+fn check_rules(rules: &[Rule], populations: &[PopulationPlan]) -> Result<(), PlanError> {
+    for rule in rules {
+        let names = populations.iter().map(|population| population.name.as_str());
+        if let Some(why) = slo::stranger(rule, names) {
+            return Err(PlanError::Usage(format!("--slo '{rule}': {why}")));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,8 +12,9 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use crate::clock::monotonic_ns;
-use crate::dispatch::{ConnId, Dispatcher};
+use crate::dispatch::{ConnId, Dispatcher, Fate, Window};
 use crate::errors::ErrorKind;
+use crate::outstanding::{Asked, Outstanding};
 use crate::ramp::{ATTEMPTS_MAX, Ramp};
 use crate::record::{Kind, Recording};
 use crate::session::{Reply, Script, Session};
@@ -57,6 +59,8 @@ pub struct Shared {
     pub endpoints: Endpoints,
     /// A handshake that takes longer has failed.
     pub connect_timeout_ns: u64,
+    /// Requests that may be in flight on one connection; at least 1.
+    pub depth: u8,
 }
 
 #[derive(Debug)]
@@ -86,6 +90,19 @@ struct Conn {
     was_open: bool,
     /// Whether it stands in `unread`.
     is_unread: bool,
+    /// Whether it was dropped on purpose and has not been open since.
+    is_missing: bool,
+}
+
+/// A part of the connections that is to be dropped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlannedDrop {
+    /// The number of the plan's event.
+    pub event: usize,
+    /// When, ns after the measurement begins.
+    pub at_ns: u64,
+    /// Which part, 0 to 1.
+    pub share: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +128,8 @@ pub struct Pool {
     first_number: usize,
     shared: Arc<Shared>,
     conns: Vec<Conn>,
+    /// What was asked on them and is not answered.
+    outstanding: Outstanding,
     dispatcher: Dispatcher,
     ramp: Ramp,
     handshakes: VecDeque<Handshake>,
@@ -120,6 +139,16 @@ pub struct Pool {
     unread: VecDeque<ConnId>,
     /// Connections open now; read by the live view.
     open: Arc<AtomicU64>,
+    /// Connections are opened for a visit each, and by no ramp.
+    is_visited: bool,
+    /// What is to be dropped and when, ns after the measurement begins; in order.
+    drops: VecDeque<PlannedDrop>,
+    /// When the measurement begins, monotonic ns; `None` until that is known.
+    measured_from_ns: Option<u64>,
+    /// The drop that connections are missing from, and when it was.
+    last_drop: Option<(usize, u64)>,
+    /// Requests made so far, and those of the other workers before them: which length comes next.
+    asked: u64,
 }
 
 /// Generations are told apart modulo 2^24: an event would have to be 16 million sockets old to be mistaken.
@@ -136,6 +165,7 @@ pub fn split_token(token: Token) -> (usize, u32, ConnId) {
 
 impl Pool {
     /// A pool without connections; the ramp opens them.
+    #[expect(clippy::too_many_arguments, reason = "each is another thing that a worker's plan has")]
     pub fn new(
         index: u8,
         first_number: usize,
@@ -144,6 +174,8 @@ impl Pool {
         ramp: Ramp,
         count: ConnId,
         open: Arc<AtomicU64>,
+        is_visited: bool,
+        drops: VecDeque<PlannedDrop>,
     ) -> Self {
         let conns = (0..count).map(|_| Conn {
             link: Link::Down,
@@ -153,20 +185,39 @@ impl Pool {
             failures: 0,
             was_open: false,
             is_unread: false,
+            is_missing: false,
         });
-        let conns = conns.collect();
+        let conns: Vec<Conn> = conns.collect();
+        let outstanding = Outstanding::new(conns.len(), shared.depth);
         Self {
             index,
             first_number,
             shared,
+            // A ramp of visits is over before it begins.
+            settled: if is_visited { conns.len() } else { 0 },
+            outstanding,
             conns,
             dispatcher,
             ramp,
             handshakes: VecDeque::new(),
-            settled: 0,
             unread: VecDeque::new(),
             open,
+            is_visited,
+            drops,
+            measured_from_ns: None,
+            last_drop: None,
+            asked: first_number as u64,
         }
+    }
+
+    /// Starts the schedule.
+    pub fn begin(&mut self, window: Window) {
+        self.measured_from_ns = Some(window.from_ns);
+        self.dispatcher.begin(window);
+    }
+
+    fn next_drop_ns(&self) -> Option<u64> {
+        Some(self.measured_from_ns? + self.drops.front()?.at_ns)
     }
 
     /// The schedule and the account.
@@ -190,6 +241,7 @@ impl Pool {
             self.dispatcher.next_timeout_ns(),
             self.ramp.next_attempt_ns(),
             self.handshakes.front().map(|handshake| handshake.deadline_ns),
+            self.next_drop_ns(),
         ];
         due.into_iter().flatten().min()
     }
@@ -203,11 +255,19 @@ impl Pool {
     /// time.
     pub fn advance(&mut self, io: &mut Io<'_>, now_ns: u64, all_read: bool) -> bool {
         let mut worked = false;
-        while let Some(conn) = self.dispatcher.expire(now_ns) {
+        while let Some(place) = self.dispatcher.expire(now_ns) {
+            let conn = place / self.depth();
+            // What was asked behind it goes with it.
+            self.give_up(conn, ErrorKind::Closed);
             self.renew(conn, now_ns);
             worked = true;
         }
         self.expire_handshakes(now_ns);
+        while self.next_drop_ns().is_some_and(|due_ns| due_ns <= now_ns) {
+            let Some(due) = self.drops.pop_front() else { break };
+            self.drop_part(due, now_ns);
+            worked = true;
+        }
         for _ in 0..CONNECTS_PER_TURN {
             let Some(conn) = self.ramp.next(now_ns) else { break };
             self.connect(io, conn);
@@ -221,7 +281,31 @@ impl Pool {
             worked = true;
         }
         let all_read = all_read && self.unread.is_empty();
-        self.send_due(all_read) || worked
+        self.send_due(io, all_read) || worked
+    }
+
+    /// Closes a part of the open connections, those that have something in flight no less than others, and has them opened again as
+    /// after a failure.
+    fn drop_part(&mut self, PlannedDrop { event, share, .. }: PlannedDrop, now_ns: u64) {
+        let open = |conn: &Conn| matches!(conn.link, Link::Open { .. });
+        let chosen: Vec<ConnId> =
+            (0..).zip(&self.conns).filter(|(_, conn)| open(conn)).map(|(conn, _)| conn).collect();
+        // Evenly over all: whenever the sum of the shares has grown by one.
+        let mut sum = 0.0;
+        for conn in chosen {
+            sum += share;
+            // The sum of many small shares may lack a trifle of what they come to.
+            if sum + 1e-9 < 1.0 {
+                continue;
+            }
+            sum -= 1.0;
+            self.give_up(conn, ErrorKind::Dropped);
+            self.dispatcher.recording().drops.entry(event).or_default().dropped += 1;
+            self.close(conn);
+            self.conns[conn as usize].is_missing = true;
+            self.ramp.again(conn, 1, now_ns);
+        }
+        self.last_drop = Some((event, now_ns));
     }
 
     fn expire_handshakes(&mut self, now_ns: u64) {
@@ -240,25 +324,56 @@ impl Pool {
 
     /// Sends what is due on connections that are free; what finds none waits if `may_wait`. Returns whether anything was
     /// sent.
-    fn send_due(&mut self, may_wait: bool) -> bool {
+    fn send_due(&mut self, io: &Io<'_>, may_wait: bool) -> bool {
         for sent in 0..SENDS_PER_TURN {
             if !may_wait && !self.dispatcher.has_free() {
                 return sent > 0;
             }
-            let Some(conn) = self.dispatcher.next(monotonic_ns()) else {
+            let Some(place) = self.dispatcher.next(monotonic_ns()) else {
                 return sent > 0;
             };
-            let slot = &mut self.conns[conn as usize];
-            let request = slot.session.request(&self.shared.script);
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the plan bounds a request to well under 4 GiB"
-            )]
-            let request_bytes = request.len() as u32;
-            slot.unsent_bytes = request_bytes;
-            self.write(conn);
+            if self.is_visited && self.dispatcher.is_opening(place) {
+                self.ramp.began();
+                self.connect(io, place);
+            } else {
+                self.ask(place);
+            }
         }
         true
+    }
+
+    /// Places that a connection has with the dispatcher: so many requests may be in flight on it.
+    fn depth(&self) -> ConnId {
+        self.shared.depth.into()
+    }
+
+    fn places(&self, conn: ConnId) -> Range<ConnId> {
+        let depth = self.depth();
+        conn * depth..(conn + 1) * depth
+    }
+
+    /// The connection is gone, with what was asked on it.
+    fn give_up(&mut self, conn: ConnId, kind: ErrorKind) {
+        for place in self.places(conn) {
+            self.dispatcher.disconnected(place, kind);
+        }
+        self.outstanding.clear(conn);
+    }
+
+    fn ask(&mut self, place: ConnId) {
+        let (conn, lane) = (place / self.depth(), place % self.depth());
+        let turn = self.shared.script.turn(self.asked);
+        self.asked += 1;
+        // Below the depth, which is of 8 bits.
+        self.outstanding.push(conn, Asked { turn, lane: u8::try_from(lane).unwrap_or(0) });
+        let slot = &mut self.conns[conn as usize];
+        slot.session.request(&self.shared.script, turn);
+        let is_stuck = slot.unsent_bytes > 0;
+        slot.unsent_bytes += self.shared.script.request_bytes(turn);
+        // Behind what the socket has not taken yet it goes when that does.
+        if !is_stuck {
+            self.write(conn);
+        }
     }
 
     /// Writes what is unsent, as far as the socket takes it.
@@ -268,7 +383,8 @@ impl Pool {
             return;
         };
         while slot.unsent_bytes > 0 {
-            match stream.write(slot.session.unsent(&self.shared.script, slot.unsent_bytes)) {
+            let turns = self.outstanding.newest_first(conn).map(|asked| asked.turn);
+            match stream.write(slot.session.unsent(&self.shared.script, slot.unsent_bytes, turns)) {
                 Ok(written) => {
                     #[expect(
                         clippy::cast_possible_truncation,
@@ -315,10 +431,12 @@ impl Pool {
         slot.link = Link::Down;
         slot.failures = slot.failures.saturating_add(1);
         let gives_up = !slot.was_open && slot.failures >= ATTEMPTS_MAX;
-        let recording = self.dispatcher.recording();
-        recording.connection_error(kind);
-        if gives_up {
-            recording.connections.failed += 1;
+        self.dispatcher.recording().connection_error(kind);
+        if self.is_visited {
+            // The visit has failed, and is not tried again: the next one is due by itself.
+            self.give_up(conn, kind);
+        } else if gives_up {
+            self.dispatcher.recording().connections.failed += 1;
             self.settled += 1;
         } else {
             self.ramp.again(conn, slot.failures, now_ns);
@@ -348,7 +466,7 @@ impl Pool {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read(io, conn, event.is_read_closed() || event.is_error());
         }
-        self.send_due(false);
+        self.send_due(io, false);
     }
 
     fn established(&mut self, conn: ConnId) {
@@ -362,12 +480,23 @@ impl Pool {
         slot.unsent_bytes = 0;
         self.settled += usize::from(!slot.was_open);
         slot.was_open = true;
+        let was_missing = std::mem::take(&mut slot.is_missing);
         self.ramp.ended();
         self.open.fetch_add(1, Ordering::Relaxed);
         let recording = self.dispatcher.recording();
         recording.connections.opened += 1;
         recording.record(Kind::Connect, now_ns - since_ns);
-        self.dispatcher.connected(conn);
+        if let (true, Some((event, dropped_ns))) = (was_missing, self.last_drop) {
+            let dropped = recording.drops.entry(event).or_default();
+            dropped.back += 1;
+            dropped.last_back_ns = now_ns - dropped_ns;
+        }
+        self.outstanding.clear(conn);
+        for place in self.places(conn) {
+            if self.dispatcher.connected(place, now_ns) {
+                self.ask(place);
+            }
+        }
     }
 
     /// Reads until the socket is drained. A read that does not fill the buffer has drained it, except after the peer
@@ -401,11 +530,11 @@ impl Pool {
     fn receive(&mut self, conn: ConnId, mut input: &[u8]) {
         let now_ns = monotonic_ns();
         loop {
-            let asked = self.dispatcher.is_busy(conn);
-            let slot = &mut self.conns[conn as usize];
+            let oldest = self.outstanding.oldest(conn).map(|asked| asked.turn);
             // A reply that ends before its request has been sent whole answers something else.
-            let early = slot.unsent_bytes > 0;
-            match slot.session.receive(&self.shared.script, &mut input, asked) {
+            let early = self.is_oldest_unsent(conn);
+            let slot = &mut self.conns[conn as usize];
+            match slot.session.receive(&self.shared.script, &mut input, oldest) {
                 Ok(Some(_)) if early => return self.lose(conn, ErrorKind::WrongReply),
                 Ok(Some(reply)) => {
                     if !self.on_reply(conn, reply, now_ns) {
@@ -418,15 +547,33 @@ impl Pool {
         }
     }
 
+    /// Whether of the oldest request something has not been sent.
+    fn is_oldest_unsent(&self, conn: ConnId) -> bool {
+        let unsent_bytes = self.conns[conn as usize].unsent_bytes;
+        if unsent_bytes == 0 {
+            return false;
+        }
+        let younger = usize::from(self.outstanding.count(conn)).saturating_sub(1);
+        let of_younger = self.outstanding.newest_first(conn).take(younger);
+        unsent_bytes > of_younger.map(|asked| self.shared.script.request_bytes(asked.turn)).sum()
+    }
+
     /// Accounts for a reply. Returns whether the connection goes on.
     fn on_reply(&mut self, conn: ConnId, reply: Reply, now_ns: u64) -> bool {
         self.conns[conn as usize].failures = 0;
-        match reply.error {
-            Some(kind) => self.dispatcher.answered_with_error(conn, kind),
-            None => self.dispatcher.completed(conn, now_ns),
+        let Some(asked) = self.outstanding.pop(conn) else { return true };
+        let place = conn * self.depth() + ConnId::from(asked.lane);
+        let fate = match reply.error {
+            Some(kind) => self.dispatcher.answered_with_error(place, kind, now_ns),
+            None => self.dispatcher.completed(place, now_ns),
+        };
+        if fate == Fate::Leaves {
+            self.dispatcher.recording().connections.closed += 1;
+            self.close(conn);
+            return false;
         }
         if reply.closes {
-            self.dispatcher.disconnected(conn, ErrorKind::Closed);
+            self.give_up(conn, ErrorKind::Closed);
             self.renew(conn, now_ns);
         }
         !reply.closes
@@ -434,7 +581,7 @@ impl Pool {
 
     fn end_of_stream(&mut self, conn: ConnId) {
         match self.conns[conn as usize].session.end_of_stream() {
-            Ok(Some(reply)) if self.dispatcher.is_busy(conn) => {
+            Ok(Some(reply)) if self.outstanding.count(conn) > 0 => {
                 self.on_reply(conn, reply, monotonic_ns());
             }
             Ok(_) => self.lose(conn, ErrorKind::Closed),
@@ -444,21 +591,25 @@ impl Pool {
 
     /// The connection ended without announcement, or is of no further use.
     fn lose(&mut self, conn: ConnId, kind: ErrorKind) {
-        self.dispatcher.disconnected(conn, kind);
+        self.give_up(conn, kind);
         let recording = self.dispatcher.recording();
         recording.connections.lost += 1;
         recording.connection_error(kind);
         let slot = &mut self.conns[conn as usize];
         slot.failures = slot.failures.saturating_add(1);
         self.close(conn);
-        self.ramp.again(conn, self.conns[conn as usize].failures, monotonic_ns());
+        if !self.is_visited {
+            self.ramp.again(conn, self.conns[conn as usize].failures, monotonic_ns());
+        }
     }
 
     /// Closes a connection that the dispatcher has given up, and opens it again at once.
     fn renew(&mut self, conn: ConnId, now_ns: u64) {
         self.dispatcher.recording().connections.renewed += 1;
         self.close(conn);
-        self.ramp.again(conn, 0, now_ns);
+        if !self.is_visited {
+            self.ramp.again(conn, 0, now_ns);
+        }
     }
 
     fn close(&mut self, conn: ConnId) {

@@ -9,7 +9,8 @@ use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 
 use crate::errors::ErrorKind;
-use crate::plan::Plan;
+use crate::plan::{Plan, PopulationPlan};
+use crate::schedule::Arrivals;
 use crate::session::{Script, Session};
 use crate::target::Protocol;
 
@@ -83,13 +84,13 @@ pub enum PreflightError {
     },
 }
 
-/// Does one exchange with the target's first port.
+/// Does one exchange with the first port of a population's target, or only connects when it will never ask anything.
 ///
 /// # Errors
-/// When there is no reply, or one that is none.
-pub fn check(plan: &Plan, script: &Script) -> Result<(), PreflightError> {
-    let address = plan.addresses[0];
-    let expected = match &plan.target.protocol {
+/// When there is no connection, or no reply, or one that is none.
+pub fn check(plan: &Plan, population: &PopulationPlan, script: &Script) -> Result<(), PreflightError> {
+    let address = population.addresses[0];
+    let expected = match &population.target.protocol {
         Protocol::Echo => "a TCP echo server",
         Protocol::Http { .. } => "an HTTP/1.1 server",
     };
@@ -99,9 +100,13 @@ pub fn check(plan: &Plan, script: &Script) -> Result<(), PreflightError> {
         UdpSocket::bind((address, 0)).map_err(|source| PreflightError::Source { address, source })?;
     }
     let stream = connect(address, plan).map_err(|source| PreflightError::Connect { address, source })?;
+    if population.arrivals == Arrivals::Idle {
+        // Nothing will be asked, and so nothing is.
+        return Ok(());
+    }
     match exchange(stream, script, timeout) {
         Ok(None) => Ok(()),
-        Ok(Some(kind)) => match &plan.target.protocol {
+        Ok(Some(kind)) => match &population.target.protocol {
             Protocol::Http { path } if matches!(kind, ErrorKind::Status(_)) => {
                 Err(PreflightError::Refused { address, path: path.clone(), kind })
             }
@@ -131,7 +136,7 @@ fn exchange(mut stream: TcpStream, script: &Script, timeout: Duration) -> io::Re
     // own output is stuck.
     let mut writer = stream.try_clone()?;
     let mut session = Session::new(script);
-    let request = session.request(script);
+    let request = session.request(script, 0);
     std::thread::scope(|scope| {
         let writing = scope.spawn(move || writer.write_all(request));
         let read = read_reply(&mut stream, &mut session, script, deadline);
@@ -170,7 +175,7 @@ fn read_reply(
                 _ => return Err(IoErrorKind::UnexpectedEof.into()),
             }
         } else {
-            session.receive(script, &mut &buffer[..length], true)
+            session.receive(script, &mut &buffer[..length], Some(0))
         };
         match reply {
             Ok(Some(reply)) => return Ok(reply.error),

@@ -12,6 +12,8 @@ pub const ATTEMPTS_MAX: u8 = 3;
 const FIRST_PAUSE_NS: u64 = 10_000_000;
 /// The longest pause between attempts.
 const LONGEST_PAUSE_NS: u64 = 1_000_000_000;
+/// An odd number whose multiples are spread evenly over 64 bits (Knuth, "The Art of Computer Programming", volume 3, section 6.4).
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 const NS_PER_S: f64 = 1e9;
 
 /// Paces one worker's share of the connection attempts.
@@ -70,19 +72,27 @@ impl Ramp {
         (f64::from(index) * self.gap_ns) as u64
     }
 
+    /// An attempt has begun that the ramp did not ask for.
+    pub const fn began(&mut self) {
+        self.in_flight += 1;
+    }
+
     /// An attempt ended, either way.
     pub fn ended(&mut self) {
         debug_assert!(self.in_flight > 0, "an attempt that ends has begun");
         self.in_flight -= 1;
     }
 
-    /// Opens the connection again after a pause that doubles with each of its `failures` in a row.
+    /// Opens the connection again after a pause that doubles with each of its `failures` in a row. Up to half of it is taken off,
+    /// more of one connection and less of another, so that those that failed together do not come back together.
     pub fn again(&mut self, conn: ConnId, failures: u8, now_ns: u64) {
         let pause_ns = match failures {
             0 => 0,
             n => (FIRST_PAUSE_NS << u32::from(n - 1).min(10)).min(LONGEST_PAUSE_NS),
         };
-        self.again.push(Reverse((now_ns + pause_ns, conn)));
+        let spread = (u64::from(conn) + 1).wrapping_mul(SPREAD).rotate_left(u32::from(failures));
+        let off_ns = (pause_ns / 2 * (spread >> 32)) >> 32;
+        self.again.push(Reverse((now_ns + pause_ns - off_ns, conn)));
     }
 }
 
@@ -121,7 +131,23 @@ mod tests {
             ramp.ended();
             due_ns
         };
-        assert_eq!([pause(0), pause(1), pause(2), pause(3)], [0, 10_000_000, 20_000_000, 40_000_000]);
-        assert_eq!(pause(u8::MAX), LONGEST_PAUSE_NS);
+        assert_eq!(pause(0), 0);
+        for (failures, whole_ns) in
+            [(1, 10_000_000), (2, 20_000_000), (3, 40_000_000), (u8::MAX, LONGEST_PAUSE_NS)]
+        {
+            assert!((whole_ns / 2..=whole_ns).contains(&pause(failures)), "{failures} failures");
+        }
+    }
+
+    #[test]
+    fn those_that_failed_together_come_back_one_after_the_other() {
+        let mut ramp = Ramp::new(0, 1.0, usize::MAX, 0);
+        (0..1000).for_each(|conn| ramp.again(conn, 1, 0));
+        let back_by = |ramp: &mut Ramp, now_ns| std::iter::from_fn(|| ramp.next(now_ns)).count();
+        // Evenly over the second half of the pause.
+        assert_eq!(back_by(&mut ramp, 4_999_999), 0);
+        let tenths: Vec<usize> =
+            (0..10).map(|tenth| back_by(&mut ramp, 5_500_000 + tenth * 500_000)).collect();
+        assert!(tenths.iter().all(|count| (80..=120).contains(count)), "{tenths:?}");
     }
 }

@@ -22,7 +22,7 @@ pub enum Kind {
     Service,
     /// Intended send time to taken up: the generator's own lateness, nothing else.
     Lag,
-    /// Taken up to sent: no connection was free.
+    /// Taken up to sent: no connection was free, or one had to be opened for a visit.
     Wait,
     /// Connection set-up: connect called to established.
     Connect,
@@ -101,6 +101,8 @@ pub struct Connections {
     pub lost: u64,
     /// Connections that the peer closed as it had announced, or that were given up after a timeout, and opened again.
     pub renewed: u64,
+    /// Connections that this end closed, because their visit was over.
+    pub closed: u64,
 }
 
 impl Connections {
@@ -110,6 +112,27 @@ impl Connections {
         self.failed += other.failed;
         self.lost += other.lost;
         self.renewed += other.renewed;
+        self.closed += other.closed;
+    }
+}
+
+/// Connections that were dropped on purpose at one moment, and those of them that are open again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Dropped.
+    pub dropped: u64,
+    /// Open again.
+    pub back: u64,
+    /// How long it took the last of these.
+    pub last_back_ns: u64,
+}
+
+impl Dropped {
+    /// Adds another worker's or interval's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.dropped += other.dropped;
+        self.back += other.back;
+        self.last_back_ns = self.last_back_ns.max(other.last_back_ns);
     }
 }
 
@@ -126,10 +149,15 @@ pub struct Recording {
     pub account: Account,
     /// Arrivals in the measured window that were taken up before it ended.
     pub taken_up_in_time: u64,
+    /// Of the scheduled requests those that no schedule has: the second and further ones of a visit, each intended when the reply
+    /// before it came.
+    pub follow_ups: u64,
     /// Replies that came within the measured window, whenever they were asked for: the throughput.
     pub completed_in_window: u64,
     /// Connection events.
     pub connections: Connections,
+    /// Connections dropped on purpose, by the number of the plan's event.
+    pub drops: BTreeMap<usize, Dropped>,
     /// Why requests of the measured window failed.
     pub errors: BTreeMap<ErrorKind, u64>,
     /// Why connections could not be opened or were lost, in all phases.
@@ -154,8 +182,10 @@ impl Recording {
             saturated: 0,
             account: Account::default(),
             taken_up_in_time: 0,
+            follow_ups: 0,
             completed_in_window: 0,
             connections: Connections::default(),
+            drops: BTreeMap::new(),
             errors: BTreeMap::new(),
             connection_errors: BTreeMap::new(),
             sent_bytes: 0,
@@ -201,8 +231,12 @@ impl Recording {
         self.saturated += other.saturated;
         self.account.add(&other.account);
         self.taken_up_in_time += other.taken_up_in_time;
+        self.follow_ups += other.follow_ups;
         self.completed_in_window += other.completed_in_window;
         self.connections.add(&other.connections);
+        for (&event, dropped) in &other.drops {
+            self.drops.entry(event).or_default().add(dropped);
+        }
         add_errors(&mut self.errors, &other.errors);
         add_errors(&mut self.connection_errors, &other.connection_errors);
         self.sent_bytes += other.sent_bytes;
@@ -220,6 +254,7 @@ impl Recording {
         requests.errors = std::mem::take(&mut self.errors);
         requests.account = std::mem::take(&mut self.account);
         requests.taken_up_in_time = std::mem::take(&mut self.taken_up_in_time);
+        requests.follow_ups = std::mem::take(&mut self.follow_ups);
         requests.completed_in_window = std::mem::take(&mut self.completed_in_window);
         requests
     }
@@ -234,8 +269,10 @@ impl Recording {
         self.saturated = 0;
         self.account = Account::default();
         self.taken_up_in_time = 0;
+        self.follow_ups = 0;
         self.completed_in_window = 0;
         self.connections = Connections::default();
+        self.drops.clear();
         self.errors.clear();
         self.connection_errors.clear();
         self.sent_bytes = 0;

@@ -1,6 +1,6 @@
 //! A run from beginning to end: check the target, start the workers, ramp, measure, collect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,12 +23,12 @@ use crate::live::Live;
 use crate::metrics::{Listening, Metrics, Phase, Watch};
 use crate::observe::{Observed, Reading};
 use crate::plan::{Plan, PopulationPlan};
-use crate::pool::{Endpoints, Shared};
+use crate::pool::{Endpoints, PlannedDrop, Shared};
 use crate::preflight::{self, PreflightError};
 use crate::record::Recording;
 use crate::report::files::RunDir;
 use crate::report::{Report, SeriesRow};
-use crate::schedule::Schedule;
+use crate::schedule::Arrivals;
 use crate::session::Script;
 use crate::verdict::Ended;
 use crate::worker::{self, Command, Message, PoolPlan, WorkerPlan, WorkerStats};
@@ -172,10 +172,22 @@ impl Completed {
 /// # Errors
 /// When there is no reply, or one that is none.
 pub fn check(plan: &Plan) -> Result<(), RunError> {
-    match plan.populations.first() {
-        Some(first) => Ok(preflight::check(plan, &Script::new(&plan.target, first.payload_bytes))?),
-        None => Ok(()),
+    let mut asked: Vec<&PopulationPlan> = Vec::new();
+    for population in &plan.populations {
+        let is_idle = population.arrivals == Arrivals::Idle;
+        // Whom another population has asked already is there.
+        if asked.iter().any(|it| it.target == population.target && (is_idle || it.arrivals != Arrivals::Idle))
+        {
+            continue;
+        }
+        preflight::check(plan, population, &script(plan, population))?;
+        asked.push(population);
     }
+    Ok(())
+}
+
+fn script(plan: &Plan, population: &PopulationPlan) -> Script {
+    Script::new(&population.target, &population.payload, plan.seed)
 }
 
 /// Runs a plan that has been checked. Results go to a new directory under `output`.
@@ -231,13 +243,12 @@ fn run_workers(
     messages: Sender<Message>,
     inbox: &Receiver<Message>,
 ) -> Result<(Outcome, Option<Metrics>), RunError> {
-    let scripts = plan.populations.iter().map(|of| Script::new(&plan.target, of.payload_bytes));
     let open: Vec<Arc<AtomicU64>> = plan.populations.iter().map(|_| Arc::default()).collect();
     let metrics = listening
         .map(|listening| Metrics::start(plan, &dir.id, open.clone(), listening))
         .transpose()
         .map_err(|source| RunError::Host { what: "start the thread of the metrics", source })?;
-    let workers = Workers::start(plan, scripts.collect(), open, &messages)?;
+    let workers = Workers::start(plan, open, &messages)?;
     drop(messages);
     // It is fine to run without: the workers are then only a little later.
     let _ = rustix::process::nice(COLLECTOR_NICE);
@@ -318,7 +329,7 @@ fn window_from(plan: &Plan, start_ns: u64) -> Window {
 
 /// What a fresh copy of the schedule has in the measured window.
 fn expected_arrivals(plan: &Plan, population: usize, window: Window) -> Option<u64> {
-    let schedule = Schedule::new(plan.populations[population].arrivals, plan.seed, population)?;
+    let schedule = plan.populations[population].schedule(plan.seed, population)?;
     let [from_ns, until_ns] =
         [window.from_ns, window.until_ns].map(|at_ns| at_ns.saturating_sub(window.start_ns));
     Some(schedule.count_between(from_ns, until_ns))
@@ -374,17 +385,12 @@ struct Workers {
 }
 
 impl Workers {
-    fn start(
-        plan: &Plan,
-        scripts: Vec<Script>,
-        open: Vec<Arc<AtomicU64>>,
-        messages: &Sender<Message>,
-    ) -> Result<Self, RunError> {
+    fn start(plan: &Plan, open: Vec<Arc<AtomicU64>>, messages: &Sender<Message>) -> Result<Self, RunError> {
         if let Some(pin) = &plan.pin {
             // Also this thread: what it does must not fall on a CPU that was left to the target.
             cpu::pin(pin).map_err(|source| RunError::Host { what: "run on the CPUs of --pin", source })?;
         }
-        let shared: Vec<Arc<Shared>> = scripts.into_iter().map(|script| shared(plan, script)).collect();
+        let shared: Vec<Arc<Shared>> = plan.populations.iter().map(|of| shared(plan, of)).collect();
         let mut workers =
             Self { threads: Vec::new(), commands: Vec::new(), spares: Vec::new(), wakes: Vec::new(), open };
         // All before the first thread: a thread with a descriptor table of its own sees only what was open by then.
@@ -447,15 +453,26 @@ impl Workers {
     }
 }
 
-fn shared(plan: &Plan, script: Script) -> Arc<Shared> {
+fn shared(plan: &Plan, population: &PopulationPlan) -> Arc<Shared> {
     Arc::new(Shared {
-        script,
-        endpoints: Endpoints { targets: plan.addresses.clone(), sources: plan.connect.sources.clone() },
+        script: script(plan, population),
+        endpoints: Endpoints { targets: population.addresses.clone(), sources: plan.connect.sources.clone() },
         connect_timeout_ns: ns(plan.connect.timeout),
+        depth: population.pipeline,
     })
 }
 
-/// The share of a population that worker `index` takes: connections in blocks, arrivals in turn.
+/// What is to be dropped of a population, in order.
+fn drops(plan: &Plan, population: usize) -> VecDeque<PlannedDrop> {
+    let events = plan.events.iter().enumerate();
+    let events = events.filter(|(_, event)| event.populations.contains(&population));
+    events
+        .map(|(index, event)| PlannedDrop { event: index, at_ns: ns(event.at), share: event.share })
+        .collect()
+}
+
+/// The share of a population that worker `index` takes: connections in blocks of which the first may be longer by one, arrivals in
+/// turn. So where connections take turns each worker has as many as it has turns.
 fn pool_plan(
     plan: &Plan,
     population: usize,
@@ -465,18 +482,18 @@ fn pool_plan(
 ) -> PoolPlan {
     let of: &PopulationPlan = &plan.populations[population];
     let (workers, connections) = (plan.workers as u64, u64::from(of.connections));
-    let first_of = |index: u64| connections * index / workers;
+    let first_of = |index: u64| connections / workers * index + index.min(connections % workers);
     let (first, next) = (first_of(index as u64), first_of(index as u64 + 1));
     let earlier: u64 = plan.populations[..population].iter().map(|other| u64::from(other.connections)).sum();
     PoolPlan {
         shared: Arc::clone(shared),
-        schedule: Schedule::new(of.arrivals, plan.seed, population)
-            .map(|schedule| schedule.share(index, plan.workers)),
+        pace: of.pace(plan.seed, population, index, plan.workers),
         first_number: usize::try_from(earlier + first).unwrap_or(usize::MAX),
         connections: u32::try_from(next - first).unwrap_or(u32::MAX),
         request_timeout_ns: ns(plan.timeout),
         connect_rate: plan.connect.rate / plan.workers as f64,
         connects_in_flight: plan.connect.in_flight.div_ceil(plan.workers),
         open: Arc::clone(open),
+        drops: drops(plan, population),
     }
 }

@@ -3,8 +3,12 @@
 //! A schedule is an iterator of nanosecond offsets from the start of the run. Every worker walks the same schedule
 //! and takes each n-th arrival of it ([`Schedule::share`]), so the set of intended times depends on the seed alone
 //! and not on how many workers there are. Walking past the others' arrivals costs about 10 ns each.
+//!
+//! Arrivals are made in *operational time*, in which one is expected per unit: 0, 1, 2 for constant ones, the points of a Poisson
+//! process of rate 1 else. A [`Profile`] maps that to real time by the inverse of the integral of the rate, so that a ramp is exact
+//! (Cinlar, "Introduction to Stochastic Processes", 1975, section 4.7).
 
-use std::iter::{Skip, StepBy};
+use std::num::NonZeroU64;
 
 use rand::SeedableRng;
 use rand_distr::{Distribution, Exp1};
@@ -17,8 +21,17 @@ const NS_PER_S: f64 = 1e9;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Arrivals {
-    /// Each connection sends its next request when the previous reply has come.
+    /// Not at all: connections are held, and watched.
+    Idle,
+    /// Each connection sends its next request when the previous reply has come, and the think time is over.
     Closed,
+    /// Open loop, a request on every connection once in a period, their phases spread evenly over it.
+    Every {
+        /// The period, seconds.
+        period_s: f64,
+        /// Connections of the population.
+        connections: u32,
+    },
     /// Open loop, one arrival every `1 / rate` seconds.
     Constant {
         /// Arrivals per second over the whole population.
@@ -32,53 +45,130 @@ pub enum Arrivals {
 }
 
 impl Arrivals {
-    /// Arrivals per second that were asked for; `None` in a closed loop.
+    /// Arrivals per second that were asked for; `None` where replies set the pace, or nothing arrives.
     pub fn rate(self) -> Option<f64> {
         match self {
-            Self::Closed => None,
+            Self::Idle | Self::Closed => None,
+            Self::Every { period_s, connections } => Some(f64::from(connections) / period_s),
             Self::Constant { rate } | Self::Poisson { rate } => Some(rate),
         }
     }
 }
 
+/// How the rate of arrivals rises, or falls, before it is what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RateRamp {
+    /// The rate at the start of the schedule, per second.
+    pub from: f64,
+    /// How long until the rate is that of the arrivals, seconds; it changes linearly.
+    pub over_s: f64,
+}
+
+/// The rate over time: linear from `from` to `rate` in the first `over_s` seconds, then constant.
+#[derive(Clone, Copy, Debug)]
+struct Profile {
+    rate: f64,
+    from: f64,
+    over_s: f64,
+}
+
+impl Profile {
+    const fn constant(rate: f64) -> Self {
+        Self { rate, from: rate, over_s: 0.0 }
+    }
+
+    /// When the integral of the rate reaches `count`, ns.
+    fn at_ns(&self, count: f64) -> f64 {
+        let in_ramp = f64::midpoint(self.from, self.rate) * self.over_s;
+        if count >= in_ramp {
+            // The usual case, and without a ramp the exact one.
+            return self.over_s * NS_PER_S + (count - in_ramp) * NS_PER_S / self.rate;
+        }
+        // from t + slope t^2 / 2 = count, in the form that loses no digits when the slope is small.
+        let slope = (self.rate - self.from) / self.over_s;
+        let root = (self.from * self.from + 2.0 * slope * count).max(0.0).sqrt();
+        2.0 * count / (self.from + root) * NS_PER_S
+    }
+}
+
 /// One worker's part of a [`Schedule`].
-pub type Share = StepBy<Skip<Schedule>>;
+#[derive(Clone, Debug)]
+pub struct Share {
+    schedule: Schedule,
+    worker: u64,
+    workers: u64,
+    /// Arrivals come in rounds of so many, of which each is dealt anew.
+    round: Option<NonZeroU64>,
+}
+
+impl Iterator for Share {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        loop {
+            let index = self.schedule.index;
+            let at_ns = self.schedule.next()?;
+            let in_round = self.round.map_or(index, |round| index % round);
+            if in_round % self.workers == self.worker {
+                return Some(at_ns);
+            }
+        }
+    }
+}
 
 /// The intended times of one population, ns after the start of the run, in order and without end.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    gaps: Gaps,
+    process: Process,
+    profile: Profile,
     /// Arrivals made so far.
     index: u64,
+    /// Connections that take turns; none when any may take an arrival.
+    turns: Option<NonZeroU64>,
 }
 
 #[derive(Clone, Debug)]
-enum Gaps {
-    Constant { rate: f64 },
-    Poisson { mean_ns: f64, at_ns: f64, rng: Box<Xoshiro256PlusPlus> },
+enum Process {
+    Constant,
+    Poisson { at: f64, rng: Box<Xoshiro256PlusPlus> },
 }
 
 impl Schedule {
-    /// The schedule of an open-loop population; `None` for a closed loop, which has no intended times of its own.
+    /// The schedule of an open-loop population; `None` where there are no intended times beforehand.
     /// `stream` is the population's index: populations of one run never share random numbers.
     pub fn new(arrivals: Arrivals, seed: u64, stream: usize) -> Option<Self> {
-        let gaps = match arrivals {
-            Arrivals::Closed => return None,
-            Arrivals::Constant { rate } => Gaps::Constant { rate },
-            Arrivals::Poisson { rate } => {
+        let rate = arrivals.rate()?;
+        let process = match arrivals {
+            Arrivals::Poisson { .. } => {
                 let mut rng = Box::new(Xoshiro256PlusPlus::seed_from_u64(seed));
                 for _ in 0..stream {
                     rng.jump();
                 }
-                Gaps::Poisson { mean_ns: NS_PER_S / rate, at_ns: 0.0, rng }
+                Process::Poisson { at: 0.0, rng }
             }
+            _ => Process::Constant,
         };
-        Some(Self { gaps, index: 0 })
+        let turns = match arrivals {
+            Arrivals::Every { connections, .. } => NonZeroU64::new(connections.into()),
+            _ => None,
+        };
+        Some(Self { process, profile: Profile::constant(rate), index: 0, turns })
     }
 
-    /// The arrivals that worker `worker` of `workers` takes.
+    /// The same with a rate that changes at the start.
+    #[must_use]
+    pub fn ramped(mut self, ramp: Option<RateRamp>) -> Self {
+        if let Some(RateRamp { from, over_s }) = ramp {
+            self.profile = Profile { rate: self.profile.rate, from, over_s };
+        }
+        self
+    }
+
+    /// The arrivals that worker `worker` of `workers` takes. Where connections take turns these are the arrivals of its own: of
+    /// every round the `worker`-th and each `workers`-th after it, in the order of its connections.
     pub fn share(self, worker: usize, workers: usize) -> Share {
-        self.skip(worker).step_by(workers)
+        Share { round: self.turns, schedule: self, worker: worker as u64, workers: workers as u64 }
     }
 
     /// How many arrivals are intended in `[from_ns, until_ns)`.
@@ -97,17 +187,17 @@ impl Iterator for Schedule {
         reason = "times are positive and under 2^53 ns"
     )]
     fn next(&mut self) -> Option<u64> {
-        let at_ns = match &mut self.gaps {
+        let count = match &mut self.process {
             // From the index, not by adding gaps up, so that rounding never accumulates.
-            Gaps::Constant { rate } => self.index as f64 * NS_PER_S / *rate,
-            Gaps::Poisson { mean_ns, at_ns, rng } => {
+            Process::Constant => self.index as f64,
+            Process::Poisson { at, rng } => {
                 let gap: f64 = Exp1.sample(rng);
-                *at_ns += gap * *mean_ns;
-                *at_ns
+                *at += gap;
+                *at
             }
         };
         self.index += 1;
-        Some(at_ns as u64)
+        Some(self.profile.at_ns(count) as u64)
     }
 }
 
@@ -157,22 +247,71 @@ mod tests {
     #[test]
     fn a_closed_loop_has_no_schedule() {
         assert!(Schedule::new(Arrivals::Closed, 1, 0).is_none());
+        assert!(Schedule::new(Arrivals::Idle, 1, 0).is_none());
+    }
+
+    #[test]
+    fn every_connection_has_its_turn_once_in_a_period() {
+        let every = Arrivals::Every { period_s: 10.0, connections: 4 };
+        let times: Vec<u64> = Schedule::new(every, 1, 0).unwrap().take(6).map(|ns| ns / 1_000_000).collect();
+        assert_eq!(times, [0, 2500, 5000, 7500, 10_000, 12_500]);
+        // Of five connections the first worker of two has three: the turns begin anew with each round.
+        let every = Arrivals::Every { period_s: 5.0, connections: 5 };
+        let share = |worker| {
+            let share = Schedule::new(every, 1, 0).unwrap().share(worker, 2);
+            share.take(5).map(|ns| ns / 1_000_000_000).collect::<Vec<u64>>()
+        };
+        assert_eq!((share(0), share(1)), (vec![0, 2, 4, 5, 7], vec![1, 3, 6, 8, 11]));
+    }
+
+    /// The integral of the rate up to `t_s`.
+    fn integral(rate: f64, RateRamp { from, over_s }: RateRamp, t_s: f64) -> f64 {
+        let ramped_s = t_s.min(over_s);
+        let at_end = from + (rate - from) * ramped_s / over_s;
+        f64::midpoint(from, at_end) * ramped_s + rate * (t_s - ramped_s)
+    }
+
+    #[test]
+    fn a_ramp_from_nothing_has_its_arrivals_where_the_integral_says() {
+        let ramp = RateRamp { from: 0.0, over_s: 10.0 };
+        let schedule = Schedule::new(Arrivals::Constant { rate: 100.0 }, 1, 0).unwrap().ramped(Some(ramp));
+        let times: Vec<u64> = schedule.clone().take(502).map(|ns| ns / 1_000).collect();
+        // 5 t^2 = k, and after ten seconds one every 10 ms.
+        assert_eq!((times[0], times[5], times[20], times[125]), (0, 1_000_000, 2_000_000, 5_000_000));
+        assert_eq!((times[500], times[501]), (10_000_000, 10_010_000));
+        assert_eq!(schedule.count_between(0, 10_000_000_000), 500);
     }
 
     proptest! {
         #[test]
-        fn workers_share_one_schedule(seed: u64, rate in 1.0..1e6, workers in 1usize..9, constant: bool) {
-            let arrivals = if constant { Arrivals::Constant { rate } } else { Arrivals::Poisson { rate } };
-            let schedule = Schedule::new(arrivals, seed, 0).unwrap();
-            let whole: Vec<u64> = schedule.clone().take(400).collect();
+        fn workers_share_one_schedule(
+            seed: u64, rate in 1.0..1e6, workers in 1usize..9, connections in 1u32..50, kind in 0..3, ramp: bool
+        ) {
+            let arrivals = match kind {
+                0 => Arrivals::Constant { rate },
+                1 => Arrivals::Poisson { rate },
+                _ => Arrivals::Every { period_s: f64::from(connections) / rate, connections },
+            };
+            let ramp = ramp.then_some(RateRamp { from: rate / 3.0, over_s: 100.0 / rate });
+            let schedule = Schedule::new(arrivals, seed, 0).unwrap().ramped(ramp);
+            let mut whole: Vec<u64> = schedule.clone().take(400).collect();
+            let end = whole[399];
+            whole.retain(|&at| at < end);
             let mut shared: Vec<u64> = (0..workers)
-                .flat_map(|worker| {
-                    let share = schedule.clone().share(worker, workers);
-                    share.take(400usize.saturating_sub(worker).div_ceil(workers))
-                })
+                .filter(|worker| kind < 2 || *worker < connections as usize)
+                .flat_map(|worker| schedule.clone().share(worker, workers).take_while(|&at| at < end))
                 .collect();
             shared.sort_unstable();
             prop_assert_eq!(shared, whole);
+        }
+
+        #[test]
+        fn a_ramp_is_inverted_exactly(
+            rate in 1.0..1e6, from in 0.0..1e6, over_s in 0.001..1000.0, count in 0.0..1e9,
+        ) {
+            let at_s = Profile { rate, from, over_s }.at_ns(count) / NS_PER_S;
+            let back = integral(rate, RateRamp { from, over_s }, at_s);
+            prop_assert!((back - count).abs() <= 1e-6 * (1.0 + count), "{} arrivals by {} s, not {}", back, at_s, count);
         }
 
         #[test]

@@ -1,12 +1,15 @@
 //! What is said on a connection: a protocol's requests and the matching of its replies, without the socket.
 
+use std::collections::BTreeMap;
 use std::iter;
+use std::sync::Arc;
 
 use tidemark_wire::echo::{EchoClient, Pattern};
 use tidemark_wire::http::Limits;
 use tidemark_wire::http::client::{ResponseReader, write_request};
 
 use crate::errors::ErrorKind;
+use crate::payload::Payload;
 use crate::target::{Protocol, Target};
 
 /// The lowest HTTP status that counts as an error.
@@ -15,37 +18,73 @@ const LOWEST_ERROR_STATUS: u16 = 400;
 /// What every connection of a population says: made once, shared by all of them.
 #[derive(Debug)]
 pub enum Script {
-    /// Echo requests of a fixed length.
+    /// Echo requests.
     Echo {
         /// The bytes requests are made of and replies are verified against.
         pattern: Pattern,
-        /// Length of a request, at least 1.
-        payload_bytes: u32,
+        /// Lengths of requests, which take turns; each at least 1.
+        payload_bytes: Vec<u32>,
     },
-    /// The same HTTP request each time.
+    /// HTTP requests.
     Http {
-        /// The request as it goes over the wire.
-        request: Vec<u8>,
+        /// The requests as they go over the wire; they take turns.
+        requests: Vec<Arc<[u8]>>,
         /// Bounds on a response's head.
         limits: Limits,
     },
 }
 
 impl Script {
-    /// What to say to `target`. The payload is an echo's request, or the body of an HTTP POST when it is not 0.
-    pub fn new(target: &Target, payload_bytes: u32) -> Self {
+    /// What to say to `target`. The payload is an echo's request, or the body of an HTTP POST where it is not 0; the seed decides in
+    /// which order its lengths come.
+    pub fn new(target: &Target, payload: &Payload, seed: u64) -> Self {
+        let turns = payload.turns(seed);
         match &target.protocol {
-            Protocol::Echo => Self::Echo { pattern: Pattern::new(payload_bytes as usize), payload_bytes },
+            Protocol::Echo => {
+                Self::Echo { pattern: Pattern::new(payload.max_bytes() as usize), payload_bytes: turns }
+            }
             Protocol::Http { path } => {
-                let body = vec![b'x'; payload_bytes as usize];
-                let (method, body) =
-                    if body.is_empty() { ("GET", None) } else { ("POST", Some(body.as_slice())) };
-                let mut request = Vec::new();
-                write_request(&mut request, method, path, &target.authority(), body);
-                Self::Http { request, limits: Limits::default() }
+                let mut made = BTreeMap::new();
+                let mut request = |bytes: u32| {
+                    let request =
+                        made.entry(bytes).or_insert_with(|| http_request(target, path, bytes).into());
+                    Arc::clone(request)
+                };
+                Self::Http {
+                    requests: turns.into_iter().map(&mut request).collect(),
+                    limits: Limits::default(),
+                }
             }
         }
     }
+
+    /// Which request comes as the `number`-th.
+    #[expect(clippy::cast_possible_truncation, reason = "a payload has far fewer turns")]
+    pub fn turn(&self, number: u64) -> u16 {
+        let turns = match self {
+            Self::Echo { payload_bytes, .. } => payload_bytes.len(),
+            Self::Http { requests, .. } => requests.len(),
+        };
+        (number % turns as u64) as u16
+    }
+
+    /// How long a request is on the wire.
+    pub fn request_bytes(&self, turn: u16) -> u32 {
+        match self {
+            Self::Echo { payload_bytes, .. } => payload_bytes[usize::from(turn)],
+            Self::Http { requests, .. } => {
+                u32::try_from(requests[usize::from(turn)].len()).unwrap_or(u32::MAX)
+            }
+        }
+    }
+}
+
+fn http_request(target: &Target, path: &str, payload_bytes: u32) -> Vec<u8> {
+    let body = vec![b'x'; payload_bytes as usize];
+    let (method, body) = if body.is_empty() { ("GET", None) } else { ("POST", Some(body.as_slice())) };
+    let mut request = Vec::new();
+    write_request(&mut request, method, path, &target.authority(), body);
+    request
 }
 
 /// A reply that is complete.
@@ -75,32 +114,44 @@ impl Session {
         }
     }
 
-    /// The bytes of the next request.
-    pub fn request<'a>(&mut self, script: &'a Script) -> &'a [u8] {
+    /// The bytes of the next request, which is the script's `turn`-th.
+    pub fn request<'a>(&mut self, script: &'a Script, turn: u16) -> &'a [u8] {
         match (self, script) {
-            (Self::Echo(echo), Script::Echo { pattern, payload_bytes }) => {
-                echo.request(pattern, *payload_bytes)
+            (Self::Echo(stream), Script::Echo { pattern, payload_bytes }) => {
+                stream.request(pattern, payload_bytes[usize::from(turn)])
             }
-            (_, Script::Http { request, .. }) => request,
-            (Self::Http(_), Script::Echo { .. }) => {
-                unreachable!("a session keeps the script it was made for")
-            }
+            (Self::Http(_), Script::Http { requests, .. }) => &requests[usize::from(turn)],
+            _ => unreachable!("a session keeps the script it was made for"),
         }
     }
 
-    /// The last `unsent` bytes of the request, for after a short write.
-    pub fn unsent<'a>(&self, script: &'a Script, unsent: u32) -> &'a [u8] {
+    /// Where to go on after a short write, when the last `unsent_bytes` of what was asked have not left: up to the end of a request
+    /// at least. `newest_first` has the turns of the requests in flight.
+    pub fn unsent<'a>(
+        &self,
+        script: &'a Script,
+        unsent_bytes: u32,
+        newest_first: impl Iterator<Item = u16>,
+    ) -> &'a [u8] {
         match (self, script) {
-            (Self::Echo(echo), Script::Echo { pattern, .. }) => echo.unsent(pattern, unsent),
-            (_, Script::Http { request, .. }) => &request[request.len() - unsent as usize..],
-            (Self::Http(_), Script::Echo { .. }) => {
-                unreachable!("a session keeps the script it was made for")
+            (Self::Echo(stream), Script::Echo { pattern, .. }) => stream.unsent(pattern, unsent_bytes),
+            (Self::Http(_), Script::Http { requests, .. }) => {
+                let mut left = unsent_bytes as usize;
+                for turn in newest_first {
+                    let request = &requests[usize::from(turn)];
+                    if left <= request.len() {
+                        return &request[request.len() - left..];
+                    }
+                    left -= request.len();
+                }
+                &[]
             }
+            _ => unreachable!("a session keeps the script it was made for"),
         }
     }
 
     /// Takes bytes off the front of `input`. Returns a reply when one is complete, `None` when all of `input` is used
-    /// up and more is needed.
+    /// up and more is needed. `oldest` is the turn of the request that is to be answered; none when nothing was asked.
     ///
     /// # Errors
     /// When the bytes are no reply to what was asked; the connection is then of no further use.
@@ -108,19 +159,22 @@ impl Session {
         &mut self,
         script: &Script,
         input: &mut &[u8],
-        asked: bool,
+        oldest: Option<u16>,
     ) -> Result<Option<Reply>, ErrorKind> {
         if input.is_empty() {
             return Ok(None);
         }
+        let Some(turn) = oldest else { return Err(ErrorKind::WrongReply) };
         match (self, script) {
-            (Self::Echo(echo), Script::Echo { pattern, payload_bytes }) => {
-                let outstanding = iter::repeat_n(*payload_bytes, usize::from(asked));
-                let replies = echo.receive(input, pattern, outstanding).map_err(|_| ErrorKind::WrongReply)?;
-                *input = &[];
+            (Self::Echo(stream), Script::Echo { pattern, payload_bytes }) => {
+                let length = payload_bytes[usize::from(turn)];
+                // What follows belongs to the next request, or to none.
+                let (piece, rest) = input.split_at(input.len().min(stream.missing(length) as usize));
+                let replies =
+                    stream.receive(piece, pattern, iter::once(length)).map_err(|_| ErrorKind::WrongReply)?;
+                *input = rest;
                 Ok((replies > 0).then_some(Reply { error: None, closes: false }))
             }
-            (Self::Http(_), Script::Http { .. }) if !asked => Err(ErrorKind::WrongReply),
             (Self::Http(reader), Script::Http { limits, .. }) => {
                 let response = reader.next(input, limits).map_err(|_| ErrorKind::Malformed)?;
                 Ok(response.map(|response| reply(response.status, !response.keep_alive)))

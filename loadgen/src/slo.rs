@@ -18,6 +18,20 @@ use crate::record::{Kind, Recording};
 use crate::report::units::{Count, Ns, Percent, Percentile};
 use crate::verdict;
 
+/// What to say of a rule that is about a population that there is not; none when it is about one that there is.
+pub fn stranger<'a>(rule: &Rule, populations: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<&str> = populations.chain(["all"]).collect();
+    let Scope::Population(name) = &rule.scope else { return None };
+    if names.iter().any(|population| rule.is_about(population)) {
+        return None;
+    }
+    let hint = match nearest(name, names.iter().copied()) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => format!("there are: {}", names.join(", ")),
+    };
+    Some(format!("no population is called '{name}'; {hint}"))
+}
+
 /// A rule for a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {

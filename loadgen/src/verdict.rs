@@ -45,6 +45,8 @@ pub enum Ended {
 pub struct Facts<'a> {
     /// Whether arrivals had intended times of their own.
     pub is_open_loop: bool,
+    /// Whether it only held its connections.
+    pub is_idle: bool,
     /// Arrivals that a fresh copy of the schedule has in the measured window; `None` in a closed loop.
     pub expected_arrivals: Option<u64>,
     /// Everything recorded in the measured window, by all workers.
@@ -142,6 +144,9 @@ fn ended_early(facts: &Facts<'_>) -> Option<Finding> {
 }
 
 fn nothing_measured(facts: &Facts<'_>) -> Option<Finding> {
+    if facts.is_idle {
+        return None;
+    }
     let account = &facts.total.account;
     let text = match (account.scheduled, account.completed) {
         (0, _) => {
@@ -156,8 +161,11 @@ fn nothing_measured(facts: &Facts<'_>) -> Option<Finding> {
 fn account(facts: &Facts<'_>) -> Option<Finding> {
     let account = &facts.total.account;
     // A run that is ended early stops at a moment that the workers hear of one after the other.
-    let expected =
-        facts.expected_arrivals.filter(|_| facts.ended == Ended::AsPlanned).unwrap_or(account.scheduled);
+    let expected = facts
+        .expected_arrivals
+        .filter(|_| facts.ended == Ended::AsPlanned)
+        .unwrap_or(account.scheduled - facts.total.follow_ups)
+        + facts.total.follow_ups;
     if account.balances() && account.scheduled == expected {
         return None;
     }
@@ -358,7 +366,7 @@ pub fn busiest(workers: &[WorkerStats]) -> f64 {
 fn warnings(facts: &Facts<'_>) -> Vec<Finding> {
     let mut warnings = Vec::new();
     let busy = busiest(facts.workers);
-    if !facts.is_open_loop {
+    if !facts.is_open_loop && !facts.is_idle {
         let text = "closed loop: a slow target is asked less, so these latencies are not what independent users would \
                     feel; use --rate for that";
         warnings.push(finding("closed_loop", 0.0, 0.0, text.to_owned()));
@@ -389,22 +397,23 @@ fn warnings(facts: &Facts<'_>) -> Vec<Finding> {
     warnings
 }
 
-/// One verdict of several: valid when all are, trusted as far as the least trusted.
+/// One verdict of several, each with whether it is of an open loop: valid when all are, trusted as far as the least trusted of those
+/// that have something to be trusted by.
 ///
 /// # Panics
 /// When there is no verdict: a run has at least one population.
-pub fn together(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
-    let merge = |mut all: Verdict, one: Verdict| {
-        if one.trusted_to < all.trusted_to {
+pub fn together(verdicts: impl Iterator<Item = (bool, Verdict)>) -> Verdict {
+    let merge = |(all_open, mut all): (bool, Verdict), (is_open, one): (bool, Verdict)| {
+        if is_open && (!all_open || one.trusted_to < all.trusted_to) {
             all.trusted_to = one.trusted_to;
             all.trust_ends_because = one.trust_ends_because;
         }
         all.valid &= one.valid;
         add_new(&mut all.reasons, one.reasons);
         add_new(&mut all.warnings, one.warnings);
-        all
+        (all_open || is_open, all)
     };
-    verdicts.reduce(merge).expect("a run has a population")
+    verdicts.reduce(merge).expect("a run has a population").1
 }
 
 fn add_new(all: &mut Vec<Finding>, more: Vec<Finding>) {
@@ -458,6 +467,7 @@ mod tests {
     fn facts<'a>(total: &'a Recording, observed: &'a Observed, workers: &'a [WorkerStats]) -> Facts<'a> {
         Facts {
             is_open_loop: true,
+            is_idle: false,
             expected_arrivals: Some(1000),
             total,
             connections_requested: 10,
@@ -635,7 +645,26 @@ mod tests {
     fn several_populations_are_judged_by_the_least() {
         let verdict = judge(&facts(&good(), &OBSERVED, &[WORKER]));
         let worse = Verdict { valid: false, trusted_to: Some(95.0), ..verdict.clone() };
-        let together = together([verdict, worse].into_iter());
+        let together = together([verdict, worse].into_iter().map(|verdict| (true, verdict)));
         assert_eq!((together.valid, together.trusted_to), (false, Some(95.0)));
+    }
+
+    #[test]
+    fn one_that_only_holds_connections_takes_no_trust_from_the_others() {
+        let empty = Recording::new();
+        let idle = Facts {
+            is_open_loop: false,
+            is_idle: true,
+            expected_arrivals: None,
+            ..facts(&empty, &OBSERVED, &[])
+        };
+        let idle = judge(&idle);
+        assert!(idle.valid && idle.warnings.is_empty(), "{idle:?}");
+        let busy = judge(&facts(&good(), &OBSERVED, &[WORKER]));
+        let limit = busy.trusted_to;
+        assert!(limit.is_some());
+        for both in [[(false, idle.clone()), (true, busy.clone())], [(true, busy), (false, idle)]] {
+            assert_eq!(together(both.into_iter()).trusted_to, limit);
+        }
     }
 }

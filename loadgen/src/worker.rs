@@ -4,7 +4,7 @@
 //! population at the end of every interval. Nothing it touches per request is shared with another thread.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
@@ -20,13 +20,12 @@ use tidemark_host::proc::schedstat::{self, Schedstat};
 use tidemark_host::{fdtable, wake::Wake};
 
 use crate::clock::monotonic_ns;
-use crate::dispatch::{Dispatcher, Window};
+use crate::dispatch::{Dispatcher, Pace, Window};
 use crate::errors::ErrorKind;
 use crate::pacer::Pacer;
-use crate::pool::{Io, Pool, Shared, split_token};
+use crate::pool::{Io, PlannedDrop, Pool, Shared, split_token};
 use crate::ramp::Ramp;
 use crate::record::{Recording, add_errors};
-use crate::schedule::Share;
 
 /// The length of an interval of the series and the interval log.
 pub const INTERVAL_NS: u64 = 1_000_000_000;
@@ -91,8 +90,8 @@ pub struct WorkerStats {
 pub struct PoolPlan {
     /// What it has in common with the other workers' shares.
     pub shared: Arc<Shared>,
-    /// The arrivals it takes; `None` in a closed loop.
-    pub schedule: Option<Share>,
+    /// What sets the pace of its requests.
+    pub pace: Pace,
     /// The number over all workers of its first connection.
     pub first_number: usize,
     /// Its connections.
@@ -105,6 +104,8 @@ pub struct PoolPlan {
     pub connects_in_flight: usize,
     /// Where the number of open connections is shown.
     pub open: Arc<AtomicU64>,
+    /// What is to be dropped of its connections, in order.
+    pub drops: VecDeque<PlannedDrop>,
 }
 
 /// All that a worker is given.
@@ -276,7 +277,7 @@ impl Worker {
         match command {
             Command::Begin(window) => {
                 for pool in &mut self.pools {
-                    pool.dispatcher().begin(window);
+                    pool.begin(window);
                 }
                 self.running = Some(Running {
                     start_ns: window.start_ns,
@@ -371,8 +372,21 @@ impl Worker {
 }
 
 fn new_pool(index: usize, plan: PoolPlan, start_ns: u64) -> Pool {
-    let dispatcher = Dispatcher::new(plan.schedule, plan.connections as usize, plan.request_timeout_ns);
-    let ramp = Ramp::new(plan.connections, plan.connect_rate, plan.connects_in_flight, start_ns);
+    let is_visited = matches!(plan.pace, Pace::Visits { .. });
+    let places = plan.connections as usize * usize::from(plan.shared.depth);
+    let dispatcher = Dispatcher::new(plan.pace, places, plan.request_timeout_ns);
+    let ramped = if is_visited { 0 } else { plan.connections };
+    let ramp = Ramp::new(ramped, plan.connect_rate, plan.connects_in_flight, start_ns);
     let index = u8::try_from(index).expect("the plan bounds the number of populations");
-    Pool::new(index, plan.first_number, plan.shared, dispatcher, ramp, plan.connections, plan.open)
+    Pool::new(
+        index,
+        plan.first_number,
+        plan.shared,
+        dispatcher,
+        ramp,
+        plan.connections,
+        plan.open,
+        is_visited,
+        plan.drops,
+    )
 }

@@ -88,6 +88,11 @@ impl EchoClient {
         bytes
     }
 
+    /// How many bytes of the oldest outstanding request, which has `len`, have not come back.
+    pub const fn missing(&self, len: u32) -> u32 {
+        len.saturating_sub(self.oldest_received)
+    }
+
     /// The last `unsent` bytes of what has been requested so far: where to go on after a short write. When
     /// `unsent` is more than the pattern's `max_payload_bytes` (several requests wait), these are only the
     /// first `max_payload_bytes` of them; ask again with what is then left.

@@ -116,7 +116,7 @@ impl Board {
     }
 
     fn is_open_loop(&self) -> bool {
-        self.plans.iter().any(|plan| plan.arrivals.rate().is_some())
+        self.plans.iter().any(PopulationPlan::is_open_loop)
     }
 
     /// Everything, for a scrape.

@@ -182,7 +182,7 @@ mod tests {
     use crate::slo::Unit;
 
     fn plan(arrivals: Arrivals) -> PopulationPlan {
-        PopulationPlan { name: "main".to_owned(), connections: 7, arrivals, payload_bytes: 64 }
+        PopulationPlan::example(7, arrivals)
     }
 
     fn figures() -> Figures {

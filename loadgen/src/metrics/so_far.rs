@@ -7,6 +7,7 @@ use super::export;
 use crate::observe::{Observed, Reading};
 use crate::plan::{Plan, PopulationPlan};
 use crate::record::{Kind, Recording};
+use crate::schedule::Arrivals;
 use crate::slo::{self, Judgement, Measured, Rule};
 use crate::verdict::{self, Ended, Facts};
 use crate::worker::INTERVAL_NS;
@@ -68,8 +69,9 @@ fn so_far(
     planned_s: f64,
 ) -> (bool, Option<f64>) {
     let verdicts = plans.iter().zip(totals).map(|(plan, total)| {
-        verdict::judge(&Facts {
-            is_open_loop: plan.arrivals.rate().is_some(),
+        let verdict = verdict::judge(&Facts {
+            is_open_loop: plan.is_open_loop(),
+            is_idle: plan.arrivals == Arrivals::Idle,
             expected_arrivals: None,
             total,
             connections_requested: plan.connections.into(),
@@ -78,11 +80,12 @@ fn so_far(
             ended: Ended::AsPlanned,
             measured_s: planned_s,
             planned_s,
-        })
+        });
+        (plan.is_open_loop(), verdict)
     });
     let verdict = verdict::together(verdicts);
     let valid = !verdict.reasons.iter().any(|finding| CHECKS.contains(&finding.check.as_str()));
-    let is_open_loop = plans.iter().any(|plan| plan.arrivals.rate().is_some());
+    let is_open_loop = plans.iter().any(PopulationPlan::is_open_loop);
     let is_begun = totals.iter().any(|total| !total.histogram(Kind::Lag).is_empty());
     (valid, export::trusted(is_open_loop && is_begun, &verdict))
 }
@@ -100,7 +103,7 @@ fn rules_so_far(
     }
     let measured = plans.iter().zip(totals).map(|(plan, total)| Measured {
         name: &plan.name,
-        is_open_loop: plan.arrivals.rate().is_some(),
+        is_open_loop: plan.is_open_loop(),
         total,
         measured_s,
     });
@@ -112,12 +115,11 @@ mod tests {
     use std::slice;
 
     use super::*;
-    use crate::schedule::Arrivals;
 
     const MS: u64 = 1_000_000;
 
     fn judged(arrivals: Arrivals, total: Recording, observed: Observed) -> (bool, Option<f64>) {
-        let plan = PopulationPlan { name: "main".to_owned(), connections: 1, arrivals, payload_bytes: 1 };
+        let plan = PopulationPlan::example(1, arrivals);
         so_far(&[plan], &[total], &observed, 10.0)
     }
 
@@ -165,8 +167,7 @@ mod tests {
     }
     #[test]
     fn rules_are_judged_from_the_first_measured_second_on() {
-        let plan =
-            PopulationPlan { name: "main".to_owned(), connections: 1, arrivals: POISSON, payload_bytes: 1 };
+        let plan = PopulationPlan::example(1, POISSON);
         let mut total = open_loop(1);
         total.completed_in_window = 6;
         let rules = ["completed_per_s >= 2".parse().unwrap(), "response.max < 1us".parse().unwrap()];

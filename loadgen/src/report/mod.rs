@@ -18,7 +18,7 @@ use tidemark_program::Exit;
 use crate::errors::ErrorKind;
 use crate::observe::{Observed, run_queue_fraction};
 use crate::plan::{Plan, PopulationPlan};
-use crate::record::{Account, Kind, Recording};
+use crate::record::{Account, Dropped, Kind, Recording};
 use crate::run::{Outcome, PopulationResult};
 use crate::schedule::Arrivals;
 use crate::slo::{self, Judgement, Measured, Standing};
@@ -79,10 +79,19 @@ pub struct Run {
 pub struct Population {
     /// Its name.
     pub name: String,
-    /// How its requests were to arrive.
+    /// What it talked to, as the user wrote it.
+    #[serde(default)]
+    pub target: String,
+    /// How its requests, or visits, were to arrive.
     pub arrivals_planned: Arrivals,
+    /// Requests of a visit; none where connections are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_connection: Option<u16>,
     /// Its connections.
     pub connections: ConnectionCounts,
+    /// What became of connections that were dropped on purpose, by event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drops: Vec<DropReport>,
     /// Where its arrivals ended up.
     pub arrivals: ArrivalCounts,
     /// Intended to done.
@@ -133,8 +142,24 @@ pub struct ConnectionCounts {
     pub lost: u64,
     /// Closed as announced, or after a timeout, and opened again.
     pub renewed: u64,
+    /// Closed by the generator, because their visit was over.
+    #[serde(default)]
+    pub closed: u64,
     /// The most that were open at the end of an interval.
     pub peak_open: u64,
+}
+
+/// Connections that were dropped on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DropReport {
+    /// When, seconds after the measurement began.
+    pub at_s: f64,
+    /// How many.
+    pub dropped: u64,
+    /// How many of them were open again before the end.
+    pub back: u64,
+    /// How long until the last of them was; none when not all were.
+    pub recovered_after_s: Option<f64>,
 }
 
 /// Where arrivals ended up; the first is the sum of the others.
@@ -290,7 +315,7 @@ impl Report {
             .populations
             .iter()
             .zip(&outcome.populations)
-            .map(|(plan, result)| population(plan, result, outcome.measured_s()))
+            .map(|(of, result)| population(plan, of, result, outcome.measured_s()))
             .collect();
         let series = plan
             .populations
@@ -347,20 +372,24 @@ fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-fn population(plan: &PopulationPlan, result: &PopulationResult, measured_s: f64) -> Population {
+fn population(run: &Plan, plan: &PopulationPlan, result: &PopulationResult, measured_s: f64) -> Population {
     let total = &result.total;
     let latency = |kind| Latency::from(total.histogram(kind));
     Population {
         name: plan.name.clone(),
+        target: plan.target.to_string(),
         arrivals_planned: plan.arrivals,
+        requests_per_connection: plan.requests_per_connection,
         connections: ConnectionCounts {
             requested: plan.connections.into(),
             opened: total.connections.opened,
             failed: total.connections.failed,
             lost: total.connections.lost,
             renewed: total.connections.renewed,
+            closed: total.connections.closed,
             peak_open: result.peak_open,
         },
+        drops: total.drops.iter().filter_map(|(&event, dropped)| drop_report(run, event, dropped)).collect(),
         arrivals: ArrivalCounts::from(&total.account),
         response: latency(Kind::Response),
         service: latency(Kind::Service),
@@ -373,6 +402,16 @@ fn population(plan: &PopulationPlan, result: &PopulationResult, measured_s: f64)
         sent_bytes: total.sent_bytes,
         received_bytes: total.received_bytes,
     }
+}
+
+fn drop_report(run: &Plan, event: usize, dropped: &Dropped) -> Option<DropReport> {
+    let is_whole = dropped.back == dropped.dropped;
+    Some(DropReport {
+        at_s: run.events.get(event)?.at.as_secs_f64(),
+        dropped: dropped.dropped,
+        back: dropped.back,
+        recovered_after_s: is_whole.then_some(dropped.last_back_ns as f64 / 1e9),
+    })
 }
 
 fn by_name(errors: &BTreeMap<ErrorKind, u64>) -> BTreeMap<String, u64> {
@@ -391,8 +430,9 @@ fn generator(outcome: &Outcome) -> Generator {
 /// The verdict of the run is that of its populations together: valid when all are, trusted as far as the least.
 fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
     let verdicts = plan.populations.iter().zip(&outcome.populations).map(|(plan_of, result)| {
-        verdict::judge(&verdict::Facts {
-            is_open_loop: plan_of.arrivals.rate().is_some(),
+        let verdict = verdict::judge(&verdict::Facts {
+            is_open_loop: plan_of.is_open_loop(),
+            is_idle: plan_of.arrivals == Arrivals::Idle,
             expected_arrivals: result.expected_arrivals,
             total: &result.total,
             connections_requested: plan_of.connections.into(),
@@ -401,7 +441,8 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
             ended: outcome.ended,
             measured_s: outcome.measured_s(),
             planned_s: plan.duration.as_secs_f64(),
-        })
+        });
+        (plan_of.is_open_loop(), verdict)
     });
     verdict::together(verdicts)
 }
@@ -409,7 +450,7 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
 fn judge_rules(plan: &Plan, outcome: &Outcome, is_valid: bool) -> Vec<Judgement> {
     let measured = plan.populations.iter().zip(&outcome.populations).map(|(plan, result)| Measured {
         name: &plan.name,
-        is_open_loop: plan.arrivals.rate().is_some(),
+        is_open_loop: plan.is_open_loop(),
         total: &result.total,
         measured_s: outcome.measured_s(),
     });

@@ -14,7 +14,10 @@ const COLUMN_WIDTH: usize = 9;
 /// Renders the report. Lines end in `\n`.
 pub fn render(report: &Report) -> String {
     let mut out = String::new();
-    for population in &report.populations {
+    for (index, population) in report.populations.iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
         heading(&mut out, report, population);
         latencies(&mut out, report, population);
         accounts(&mut out, population);
@@ -29,17 +32,24 @@ pub fn render(report: &Report) -> String {
 
 fn heading(out: &mut String, report: &Report, population: &Population) {
     let arrivals = match population.arrivals_planned {
+        Arrivals::Idle => "held".to_owned(),
         Arrivals::Closed => "closed loop".to_owned(),
+        Arrivals::Every { period_s, .. } => format!("one request each in {period_s} s"),
         Arrivals::Constant { rate } => format!("{}/s constant", rate_text(rate)),
         Arrivals::Poisson { rate } => format!("{}/s poisson", rate_text(rate)),
     };
+    let connections = match population.requests_per_connection {
+        None => format!("{} connections, {arrivals}", Count(population.connections.requested)),
+        Some(1) => format!("a connection for each request, {arrivals}"),
+        Some(requests) => format!("a connection for {requests} requests, {arrivals}"),
+    };
+    // The name of the only one says nothing.
+    let name = if report.populations.len() > 1 { format!("{}: ", population.name) } else { String::new() };
+    let target = if population.target.is_empty() { &report.target } else { &population.target };
     let _ = writeln!(
         out,
-        "{}: {} connections, {arrivals}, {:.1} s measured, seed {}\n",
-        report.target,
-        Count(population.connections.requested),
-        report.run.measured_s,
-        report.run.seed
+        "{name}{target}: {connections}, {:.1} s measured, seed {}\n",
+        report.run.measured_s, report.run.seed
     );
 }
 
@@ -54,6 +64,9 @@ fn rate_text(rate: f64) -> String {
 }
 
 fn latencies(out: &mut String, report: &Report, population: &Population) {
+    if Kind::ALL.iter().all(|&kind| population.latency(kind).count == 0) {
+        return;
+    }
     let _ = write!(out, "{:10}", "");
     for (percentile, _) in columns(&Latency::default()) {
         let _ = write!(out, "{:>COLUMN_WIDTH$}", Percentile(percentile));
@@ -100,7 +113,30 @@ fn accounts(out: &mut String, population: &Population) {
     if connections.renewed > 0 {
         let _ = write!(line, ", {} renewed", Count(connections.renewed));
     }
+    if connections.closed > 0 {
+        let _ = write!(line, ", {} closed after their visit", Count(connections.closed));
+    }
     let _ = writeln!(out, "connections  {line}");
+    for drop in &population.drops {
+        let back = match drop.recovered_after_s {
+            Some(after_s) => format!("all back after {after_s:.3} s"),
+            None => format!("{} back at the end", Count(drop.back)),
+        };
+        let _ = writeln!(out, "dropped      {} at {} s, {back}", Count(drop.dropped), drop.at_s);
+    }
+    if population.arrivals_planned != Arrivals::Idle {
+        requests(out, population);
+    }
+    for (label, errors) in [("errors", &population.errors), ("conn errors", &population.connection_errors)] {
+        if !errors.is_empty() {
+            let errors: Vec<String> =
+                errors.iter().map(|(kind, count)| format!("{kind} {}", Count(*count))).collect();
+            let _ = writeln!(out, "{label:12} {}", errors.join(", "));
+        }
+    }
+}
+
+fn requests(out: &mut String, population: &Population) {
     let arrivals = &population.arrivals;
     let _ = writeln!(
         out,
@@ -113,13 +149,6 @@ fn accounts(out: &mut String, population: &Population) {
         Count(arrivals.never_sent)
     );
     let _ = writeln!(out, "completed    {:.0}/s in the measured window", population.completed_per_s);
-    for (label, errors) in [("errors", &population.errors), ("conn errors", &population.connection_errors)] {
-        if !errors.is_empty() {
-            let errors: Vec<String> =
-                errors.iter().map(|(kind, count)| format!("{kind} {}", Count(*count))).collect();
-            let _ = writeln!(out, "{label:12} {}", errors.join(", "));
-        }
-    }
 }
 
 fn generator(out: &mut String, report: &Report) {

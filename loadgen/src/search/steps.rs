@@ -17,6 +17,7 @@ use crate::report::Report;
 use crate::report::files::RunDir;
 use crate::report::units::Count;
 use crate::run::{self, Completed, RunError};
+use crate::scenario::Scenario;
 use crate::verdict;
 
 /// Where a search for a rate begins unless the user says otherwise. That for connections begins at [`CONNECTIONS`].
@@ -63,13 +64,19 @@ impl Finished {
 pub fn run(args: &SearchArgs, machine: &Machine) -> Result<Finished, StepError> {
     let mut search = Search::new(range(args)?);
     // What is wrong with every step is told before there is a directory.
-    run::check(&plan(args, args.first_load(), machine)?)?;
+    let first = plan(args, args.first_load(), machine)?;
+    if first.slo.is_empty() {
+        let why =
+            "a search needs a rule to keep: add --slo 'response.p99 < 2ms', or another (see run --help)";
+        return Err(PlanError::Usage(why.to_owned()).into());
+    }
+    run::check(&first)?;
     let interrupts = Interrupts::listen().map_err(run::no_signals)?;
     let now = SystemTime::now();
     let output = &args.load.output;
     let dir = RunDir::create(output, now).map_err(|source| run::output_error(output, source))?;
     let steps = Steps { args, machine, interrupts: &interrupts, dir: &dir };
-    let mut curve = new_curve(args, &dir, now);
+    let mut curve = new_curve(args, &first, &dir, now);
     let mut last = None;
     let mut failure = None;
     while let Some(load) = search.next() {
@@ -198,11 +205,6 @@ fn record(search: &mut Search, load: u64, stepped: &Stepped) -> Option<Step> {
 /// The range of a search, from arguments that do not contradict each other.
 fn range(args: &SearchArgs) -> Result<Range, PlanError> {
     let usage = |why: &str| Err(PlanError::Usage(why.to_owned()));
-    if args.slo.is_empty() {
-        return usage(
-            "a search needs a rule to keep: add --slo 'response.p99 < 2ms', or another (see run --help)",
-        );
-    }
     match args.find {
         Find::Rate if args.rate.is_some() => usage(
             "--rate is what --find rate looks for: say where it begins with --from, and leave --rate out",
@@ -231,14 +233,22 @@ fn plan(args: &SearchArgs, load: u64, machine: &Machine) -> Result<Plan, PlanErr
         Find::Connections => (u32::try_from(load).unwrap_or(u32::MAX), args.rate),
     };
     let step = RunArgs {
-        connections,
+        connections: Some(connections),
         rate,
-        duration: args.step_duration,
+        duration: Some(args.step_duration),
         slo: args.slo.clone(),
         load: args.load.clone(),
         json: None,
     };
-    Plan::new(&step, machine)
+    if args.load.scenario.is_none() {
+        return Plan::new(&step, machine);
+    }
+    let mut scenario = Scenario::new(&step)?;
+    match args.find {
+        Find::Rate => scenario.scale_rates(load as f64)?,
+        Find::Connections => scenario.scale_connections(load),
+    }
+    Plan::of(scenario, step.load.metrics_plan(), machine)
 }
 
 impl SearchArgs {
@@ -250,16 +260,16 @@ impl SearchArgs {
     }
 }
 
-fn new_curve(args: &SearchArgs, dir: &RunDir, now: SystemTime) -> Curve {
+fn new_curve(args: &SearchArgs, first: &Plan, dir: &RunDir, now: SystemTime) -> Curve {
     Curve {
         schema_version: curve::SCHEMA_VERSION,
         id: dir.id.clone(),
         started_at: humantime::format_rfc3339_millis(now).to_string(),
         argv: std::env::args().collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        target: args.load.target.to_string(),
+        target: first.target.to_string(),
         find: args.find,
-        slo: args.slo.iter().map(ToString::to_string).collect(),
+        slo: first.slo.iter().map(ToString::to_string).collect(),
         from: args.first_load(),
         max: args.max,
         resolution: args.resolution,

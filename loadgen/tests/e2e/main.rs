@@ -11,6 +11,7 @@ mod loops;
 mod metrics;
 mod processes;
 mod results;
+mod scenarios;
 mod search;
 mod shown;
 mod signals;

@@ -27,10 +27,10 @@ pub(crate) fn report(loadgen: &Loadgen, finished: &Finished) -> Report {
     for population in &report.populations {
         let arrivals = &population.arrivals;
         assert_balances(arrivals);
-        assert_eq!(
-            population.service.count,
-            arrivals.completed + arrivals.timed_out + arrivals.in_flight_at_end
-        );
+        let served = arrivals.completed + arrivals.timed_out + arrivals.in_flight_at_end;
+        // A visit whose connection was still being opened at the end was not served at all.
+        let is_visited = population.requests_per_connection.is_some();
+        assert!(population.service.count == served || is_visited && population.service.count < served);
         assert_eq!(population.response.count, population.arrivals.scheduled - population.arrivals.errored);
     }
     report

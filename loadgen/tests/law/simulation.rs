@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use tidemark_loadgen::dispatch::{ConnId, Dispatcher, Window};
+use tidemark_loadgen::dispatch::{self, ConnId, Dispatcher, Pace, Window};
 use tidemark_loadgen::errors::ErrorKind;
 use tidemark_loadgen::record::Recording;
 use tidemark_loadgen::schedule::{Arrivals, Schedule};
@@ -14,6 +14,41 @@ pub(crate) const S: u64 = 1_000_000_000;
 /// Not 0, so that a mistaken origin shows.
 pub(crate) const START_NS: u64 = 7 * S + 123_456_789;
 pub(crate) const SEED: u64 = 1;
+
+/// What sets the pace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) arrivals: Arrivals,
+    /// In a closed loop.
+    pub(crate) think_ns: u64,
+    /// Connections are opened for so many requests each.
+    pub(crate) requests: Option<u16>,
+}
+
+impl From<Arrivals> for Load {
+    fn from(arrivals: Arrivals) -> Self {
+        Self { arrivals, think_ns: 0, requests: None }
+    }
+}
+
+impl Load {
+    fn pace(self) -> Pace {
+        let Some(share) = Schedule::new(self.arrivals, SEED, 0).map(|schedule| schedule.share(0, 1)) else {
+            return match self.arrivals {
+                Arrivals::Closed => Pace::Closed { think_ns: self.think_ns },
+                _ => Pace::Idle,
+            };
+        };
+        match (self.arrivals, self.requests) {
+            (Arrivals::Every { .. }, _) => Pace::Turns(share),
+            (_, Some(requests)) => Pace::Visits { share, requests },
+            (_, None) => Pace::Any(share),
+        }
+    }
+}
+
+/// How long it takes to open a connection for a visit.
+const HANDSHAKE_NS: u64 = 50 * US;
 
 /// What the simulated target does with one request, or with the connection under it.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +93,7 @@ struct Event {
 /// A dispatcher, a clock that jumps from event to event, and a target that does what `fate` says.
 pub(crate) struct Simulation<F> {
     dispatcher: Dispatcher,
+    is_visited: bool,
     events: BinaryHeap<Reverse<Event>>,
     /// The request on each connection, or the last one; 0 when the connection is not open.
     requests: Vec<u64>,
@@ -69,21 +105,22 @@ pub(crate) struct Simulation<F> {
 impl<F: FnMut(u64, u64) -> Fate> Simulation<F> {
     /// All connections are open, and the schedule starts at once.
     pub(crate) fn new(
-        arrivals: Arrivals,
+        load: impl Into<Load>,
         connections: u32,
         timeout_ns: u64,
         window: Window,
         fate: F,
     ) -> Self {
-        let schedule = Schedule::new(arrivals, SEED, 0).map(|schedule| schedule.share(0, 1));
-        let mut dispatcher = Dispatcher::new(schedule, connections as usize, timeout_ns);
-        for conn in 0..connections {
-            dispatcher.connected(conn);
+        let load = load.into();
+        let is_visited = load.requests.is_some();
+        let mut dispatcher = Dispatcher::new(load.pace(), connections as usize, timeout_ns);
+        for conn in (0..connections).filter(|_| !is_visited) {
+            dispatcher.connected(conn, 0);
         }
         dispatcher.begin(window);
-        let requests = vec![u64::MAX; connections as usize];
+        let requests = vec![if is_visited { 0 } else { u64::MAX }; connections as usize];
         let reopens_after_ns = vec![0; connections as usize];
-        Self { dispatcher, events: BinaryHeap::new(), requests, reopens_after_ns, sent: 0, fate }
+        Self { dispatcher, is_visited, events: BinaryHeap::new(), requests, reopens_after_ns, sent: 0, fate }
     }
 
     /// Runs to the end, and returns what was recorded.
@@ -95,7 +132,11 @@ impl<F: FnMut(u64, u64) -> Fate> Simulation<F> {
                 self.close(conn, now_ns, self.reopens_after_ns[conn as usize]);
             }
             while let Some(conn) = self.dispatcher.next(now_ns) {
-                self.ask(conn, now_ns);
+                if self.is_visited && self.dispatcher.is_opening(conn) {
+                    self.open_after(conn, now_ns, HANDSHAKE_NS);
+                } else {
+                    self.ask(conn, now_ns);
+                }
             }
             if self.dispatcher.is_finished(now_ns) {
                 self.dispatcher.finish(now_ns);
@@ -136,7 +177,14 @@ impl<F: FnMut(u64, u64) -> Fate> Simulation<F> {
 
     fn close(&mut self, conn: ConnId, now_ns: u64, open_again_after_ns: u64) {
         self.requests[conn as usize] = 0;
-        let at_ns = now_ns + open_again_after_ns;
+        // One that visits is opened again when there is another visit.
+        if !self.is_visited {
+            self.open_after(conn, now_ns, open_again_after_ns);
+        }
+    }
+
+    fn open_after(&mut self, conn: ConnId, now_ns: u64, after_ns: u64) {
+        let at_ns = now_ns + after_ns;
         self.events.push(Reverse(Event { at_ns, conn, request: 0, happening: Happening::Open }));
     }
 
@@ -152,9 +200,13 @@ impl<F: FnMut(u64, u64) -> Fate> Simulation<F> {
     fn happen(&mut self, Event { at_ns, conn, request, happening }: Event) {
         let current = self.requests[conn as usize];
         match happening {
-            Happening::Reply if current == request => self.dispatcher.completed(conn, at_ns),
+            Happening::Reply if current == request => {
+                let fate = self.dispatcher.completed(conn, at_ns);
+                self.after_reply(conn, fate);
+            }
             Happening::ErrorReply if current == request => {
-                self.dispatcher.answered_with_error(conn, ErrorKind::Status(503));
+                let fate = self.dispatcher.answered_with_error(conn, ErrorKind::Status(503), at_ns);
+                self.after_reply(conn, fate);
             }
             Happening::Loss { open_again_after_ns } if current == request => {
                 self.dispatcher.disconnected(conn, ErrorKind::Reset);
@@ -162,7 +214,9 @@ impl<F: FnMut(u64, u64) -> Fate> Simulation<F> {
             }
             Happening::Open => {
                 self.requests[conn as usize] = u64::MAX;
-                self.dispatcher.connected(conn);
+                if self.dispatcher.connected(conn, at_ns) {
+                    self.ask(conn, at_ns);
+                }
             }
             Happening::SuddenLoss { open_again_after_ns } if current != 0 => {
                 self.dispatcher.disconnected(conn, ErrorKind::Closed);
@@ -174,6 +228,14 @@ impl<F: FnMut(u64, u64) -> Fate> Simulation<F> {
             | Happening::ErrorReply
             | Happening::Loss { .. }
             | Happening::SuddenLoss { .. } => {}
+        }
+    }
+}
+
+impl<F> Simulation<F> {
+    fn after_reply(&mut self, conn: ConnId, fate: dispatch::Fate) {
+        if fate == dispatch::Fate::Leaves {
+            self.requests[conn as usize] = 0;
         }
     }
 }
