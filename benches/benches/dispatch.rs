@@ -21,7 +21,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         let schedule = Schedule::new(arrivals, 1, 0).expect("an open loop").share(0, 1);
         let mut dispatcher = Dispatcher::new(Some(schedule), CONNECTIONS as usize, TIMEOUT_NS);
         for conn in 0..CONNECTIONS {
-            dispatcher.connected(conn);
+            dispatcher.connected(conn, 0);
         }
         dispatcher.begin(Window { start_ns: 0, from_ns: 0, until_ns: END_NS, drain_until_ns: END_NS });
         let mut now_ns = 0;

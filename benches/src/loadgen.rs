@@ -192,11 +192,11 @@ mod tests {
         let LoadgenCommand::Run(args) = Cli::try_parse_from(words).unwrap().command else {
             panic!("not a run")
         };
-        assert_eq!(args.connections, 50);
+        assert_eq!(args.connections, Some(50));
         assert_eq!(args.rate, Some(2000.0));
-        assert_eq!(args.duration, load.duration);
+        assert_eq!(args.duration, Some(load.duration));
         assert_eq!(args.load.output, load.output);
         assert_eq!(args.load.pin.map(|pin| pin.to_string()).as_deref(), Some("1"));
-        assert_eq!(Some(args.load.warmup), load.warmup);
+        assert_eq!(args.load.warmup, load.warmup);
     }
 }

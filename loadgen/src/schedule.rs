@@ -5,7 +5,7 @@
 //! and not on how many workers there are. Walking past the others' arrivals costs about 10 ns each.
 //!
 //! Arrivals are made in *operational time*, in which one is expected per unit: 0, 1, 2 for constant ones, the points of a Poisson
-//! process of rate 1 else. A [`Profile`] maps that to real time by the inverse of the integral of the rate, so that a ramp is exact
+//! process of rate 1 else. A profile of the rate maps that to real time by the inverse of the integral of the rate, so that a ramp is exact
 //! (Cinlar, "Introduction to Stochastic Processes", 1975, section 4.7).
 
 use std::num::NonZeroU64;

@@ -47,6 +47,9 @@ impl Faults {
 #[cfg(any(test, feature = "bench-faults"))]
 impl Faults {
     /// Called after every read that brought something, with how much.
+    ///
+    /// # Panics
+    /// When that was asked for.
     #[inline]
     pub fn after_read(self, bytes: usize) {
         if self != Faults::default() {

@@ -32,7 +32,7 @@ fn run(turns: u64) -> Option<()> {
     let schedule = Schedule::new(Arrivals::Poisson { rate: RATE }, 1, 0)?.share(0, 1);
     let mut dispatcher = Dispatcher::new(Some(schedule), CONNECTIONS as usize, TIMEOUT_NS);
     for conn in 0..CONNECTIONS {
-        dispatcher.connected(conn);
+        dispatcher.connected(conn, 0);
     }
     dispatcher.begin(Window { start_ns: 0, from_ns: 0, until_ns: END_NS, drain_until_ns: END_NS });
     let pattern = Pattern::new(PAYLOAD_BYTES as usize);

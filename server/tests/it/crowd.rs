@@ -18,7 +18,7 @@ for_every_engine! {
     at_the_end_no_client_of_five_thousand_loses_an_answer
 }
 
-const CLIENTS: usize = 5000;
+const CLIENTS: u32 = 5000;
 /// Of one client. All of them make 10,000 requests a second.
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -106,23 +106,23 @@ fn at_the_end_no_client_of_five_thousand_loses_an_answer(engine: Engine) {
     }
 
     let begin = Instant::now();
-    let mut due: VecDeque<(Instant, usize)> =
-        (0..CLIENTS).map(|index| (begin + INTERVAL * index as u32 / CLIENTS as u32, index)).collect();
+    let mut due: VecDeque<(Instant, u32)> =
+        (0..CLIENTS).map(|index| (begin + INTERVAL * index / CLIENTS, index)).collect();
     let mut events = Events::with_capacity(1024);
-    let (mut answers, mut open, mut signalled) = (0, CLIENTS, false);
+    let (mut answers, mut open, mut signalled) = (0, clients.len(), false);
     while open > 0 {
         let now = Instant::now();
         assert!(now < begin + DEADLINE, "{open} are still open");
         while let Some(&(at, index)) = due.front().filter(|(at, _)| *at <= now) {
             due.pop_front();
             due.push_back((at + INTERVAL, index));
-            clients[index].ask();
+            clients[index as usize].ask();
         }
         poll.poll(&mut events, Some(Duration::from_millis(1))).unwrap();
         for event in &events {
             answers += usize::from(clients[event.token().0].listen());
         }
-        if !signalled && answers >= 2 * CLIENTS {
+        if !signalled && answers >= 2 * clients.len() {
             server.signal(Signal::TERM);
             signalled = true;
         }

@@ -45,7 +45,7 @@ fn crowd(addr: SocketAddr) -> Vec<TcpStream> {
 fn take_answered(waiting: &mut Vec<TcpStream>) -> Vec<TcpStream> {
     let mut fds: Vec<PollFd<'_>> =
         waiting.iter().map(|stream| PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN)).collect();
-    let patience = Timespec { tv_sec: DEADLINE.as_secs() as i64, tv_nsec: 0 };
+    let patience = Timespec { tv_sec: DEADLINE.as_secs().cast_signed(), tv_nsec: 0 };
     assert!(poll(&mut fds, Some(&patience)).unwrap() > 0, "{} clients are left waiting", fds.len());
     let mut answered = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
     let (answered, rest) = waiting.drain(..).partition(|_| answered.next() == Some(true));
@@ -94,14 +94,14 @@ fn a_thousand_clients_for_256_descriptors_wait_without_a_spin_and_are_all_served
     let (begin, cpu_before, pauses_before) =
         (Instant::now(), workers_cpu_time(server.pid()), pauses(&mut metrics));
     eventually("it has looked again for a while", || pauses(&mut metrics) >= pauses_before + 20);
-    let (cpu, took) = (workers_cpu_time(server.pid()) - cpu_before, begin.elapsed());
+    let (cpu, took) = (workers_cpu_time(server.pid()).saturating_sub(cpu_before), begin.elapsed());
     assert!(cpu < took / 10, "{cpu:?} of CPU time in {took:?} of waiting");
 
     // Descriptors come free as clients leave, until everybody had one.
-    let mut served = 0;
+    let mut answers = 0;
     while !waiting.is_empty() {
         let mut answered = take_answered(&mut waiting);
-        served += answered.iter_mut().filter_map(|stream| is_served(stream).then_some(())).count();
+        answers += answered.iter_mut().filter_map(|stream| is_served(stream).then_some(())).count();
         let (before, left) = (pauses(&mut metrics), answered.len() as u64);
         drop(answered);
         if !waiting.is_empty() {
@@ -113,7 +113,7 @@ fn a_thousand_clients_for_256_descriptors_wait_without_a_spin_and_are_all_served
             waiting.extend(next);
         }
     }
-    assert_eq!(served, CLIENTS);
+    assert_eq!(answers, CLIENTS);
     assert_eq!(metric(admin, "tidemark_connections_accepted_total"), CLIENTS as u64);
 
     drop(metrics);
@@ -126,17 +126,17 @@ fn a_thousand_clients_are_served_or_refused_and_all_are_counted(engine: Engine) 
     // As many as 256 descriptors leave room for.
     let server = start(engine, &["--max-connections", "184"]);
     let mut waiting = crowd(server.echo[0]);
-    let (mut served, mut refused) = (Vec::new(), CLIENTS - waiting.len());
+    let (mut inside, mut refused) = (Vec::new(), CLIENTS - waiting.len());
     while !waiting.is_empty() {
         for mut stream in take_answered(&mut waiting) {
-            if is_served(&mut stream) { served.push(stream) } else { refused += 1 }
+            if is_served(&mut stream) { inside.push(stream) } else { refused += 1 }
         }
     }
-    assert_eq!((served.len(), refused), (184, CLIENTS - 184));
+    assert_eq!((inside.len(), refused), (184, CLIENTS - 184));
     let counted = |series: &str| metric(server.admin, series);
     assert_eq!(counted("tidemark_connections_accepted_total"), 184);
     assert_eq!(counted("tidemark_connections_rejected_total{reason=\"max_connections\"}"), refused as u64);
-    drop(served.pop());
+    drop(inside.pop());
     eventually("a place is free again", || counted("tidemark_connections_open") == 183);
     assert_eq!(round_trip(&mut connect(server.echo[0]), b"next").unwrap(), b"next");
 }
