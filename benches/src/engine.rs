@@ -42,6 +42,14 @@ impl Engine {
         }
     }
 
+    /// The least that its HTTP requests per second of CPU time are to be, as a multiple of nginx's.
+    pub const fn http_ratio_min(self) -> f64 {
+        match self {
+            Self::Epoll => 1.15,
+            Self::Tokio | Self::TokioSteal => 1.0,
+        }
+    }
+
     /// The most private memory per idle connection, bytes: a slot, or a task with its registration.
     pub const fn connection_bytes_max(self) -> f64 {
         match self {

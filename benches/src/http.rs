@@ -26,9 +26,6 @@ use crate::statistics::{Side, Spread, block_order, geometric_mean};
 /// What is asked of both.
 const PATH: &str = "/health";
 
-/// The least that the server's requests per second of CPU are to be, as a multiple of nginx's.
-const RATIO_MIN: f64 = 1.15;
-
 #[derive(Debug, Serialize)]
 struct Figures {
     engine: &'static str,
@@ -93,9 +90,10 @@ pub fn run(session: &Session, args: &HttpArgs) -> Result<Exit, MeasureError> {
         blocks.push(block);
     }
     let slots = |of: fn(&Block) -> [f64; 2]| Spread::of(&blocks.iter().flat_map(of).collect::<Vec<_>>());
+    let target_ratio = args.engine.http_ratio_min();
     let figures = Figures {
         engine: args.engine.name(),
-        target_ratio: RATIO_MIN,
+        target_ratio,
         ratio: Spread::of(&blocks.iter().map(|block| block.ratio).collect::<Vec<_>>()),
         server: slots(|block| block.server),
         nginx: slots(|block| block.nginx),
@@ -104,11 +102,11 @@ pub fn run(session: &Session, args: &HttpArgs) -> Result<Exit, MeasureError> {
         seconds_per_slot: args.seconds,
         blocks,
     };
-    let is_met = figures.ratio.median >= RATIO_MIN;
+    let is_met = figures.ratio.median >= target_ratio;
     let Spread { min, lower_quartile, median, upper_quartile, max } = figures.ratio;
     session.say(format_args!(
         "median ratio {median:.3} (half of the blocks {lower_quartile:.3} to {upper_quartile:.3}, all {min:.3} to {max:.3}); \
-         at least {RATIO_MIN}: {}",
+         at least {target_ratio}: {}",
         if is_met { "met" } else { "MISSED" }
     ));
     results::keep(session, "http", &figures)?;

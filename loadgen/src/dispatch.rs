@@ -372,12 +372,15 @@ impl Dispatcher {
         if now_ns < window.start_ns || *is_over {
             return None;
         }
-        let (intended_ns, conn) =
-            if *think_ns > 0 { self.next_thought(now_ns)? } else { (now_ns, self.pop_free()?) };
-        self.count_scheduled(intended_ns, window);
-        if intended_ns < now_ns {
-            self.record_lag(intended_ns, now_ns, window);
+        if *think_ns == 0 {
+            let conn = self.pop_free()?;
+            self.count_scheduled(now_ns, window);
+            self.put_in_flight(conn, now_ns, now_ns);
+            return Some(conn);
         }
+        let (intended_ns, conn) = self.next_thought(now_ns)?;
+        self.count_scheduled(intended_ns, window);
+        self.record_lag(intended_ns, now_ns, window);
         self.put_in_flight(conn, intended_ns, now_ns);
         Some(conn)
     }

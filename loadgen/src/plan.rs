@@ -255,6 +255,12 @@ impl Plan {
         })
     }
 
+    /// The connections that are opened before the load begins.
+    pub fn held_connections(&self) -> u64 {
+        let held = self.populations.iter().filter(|population| population.requests_per_connection.is_none());
+        held.map(|population| u64::from(population.connections)).sum()
+    }
+
     /// All connections of the run.
     pub fn connections(&self) -> u64 {
         self.populations.iter().map(|population| u64::from(population.connections)).sum()

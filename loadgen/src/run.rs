@@ -341,7 +341,7 @@ fn ns(duration: Duration) -> u64 {
 
 /// Waits until every connection is open or has been given up.
 fn ramp(plan: &Plan, live: &Live, workers: &Workers, inbox: &Receiver<Message>) -> Result<(), RunError> {
-    let requested = plan.connections();
+    let requested = plan.held_connections();
     let mut ramped = 0;
     let mut errors = BTreeMap::<ErrorKind, u64>::new();
     while ramped < plan.workers {
@@ -367,7 +367,8 @@ fn ramp(plan: &Plan, live: &Live, workers: &Workers, inbox: &Receiver<Message>) 
             Some(Message::Interval { .. } | Message::BacklogFull | Message::Done(_)) => {}
         }
     }
-    if workers.open_connections() == 0 {
+    // Visits have not begun, and are no part of the ramp.
+    if workers.open_connections() == 0 && plan.held_connections() > 0 {
         return Err(RunError::NoConnection { requested, why: error_list(&errors) });
     }
     live.say(&format!("{} of {requested} connections are open; the load begins", workers.open_connections()));

@@ -397,6 +397,27 @@ fn warnings(facts: &Facts<'_>) -> Vec<Finding> {
     warnings
 }
 
+/// Has each verdict say whose it is, in what is not the same for all of them.
+pub fn name_differences(verdicts: &mut [(&str, Verdict)]) {
+    let all: Vec<Vec<Finding>> = verdicts
+        .iter()
+        .map(|(_, verdict)| verdict.reasons.iter().chain(&verdict.warnings).cloned().collect())
+        .collect();
+    if all.len() < 2 {
+        return;
+    }
+    for (name, verdict) in verdicts {
+        for finding in verdict.reasons.iter_mut().chain(&mut verdict.warnings) {
+            if !all.iter().all(|findings| findings.contains(finding)) {
+                finding.text = format!("{name}: {}", finding.text);
+            }
+        }
+        if let Some(why) = &mut verdict.trust_ends_because {
+            *why = format!("{name}: {why}");
+        }
+    }
+}
+
 /// One verdict of several, each with whether it is of an open loop: valid when all are, trusted as far as the least trusted of those
 /// that have something to be trusted by.
 ///
@@ -647,6 +668,26 @@ mod tests {
         let worse = Verdict { valid: false, trusted_to: Some(95.0), ..verdict.clone() };
         let together = together([verdict, worse].into_iter().map(|verdict| (true, verdict)));
         assert_eq!((together.valid, together.trusted_to), (false, Some(95.0)));
+    }
+
+    #[test]
+    fn what_differs_says_whose_it_is() {
+        let of = |text: &str| Verdict {
+            reasons: vec![
+                finding("rate", 1.0, 0.0, text.to_owned()),
+                finding("ended", 1.0, 0.0, "it was".to_owned()),
+            ],
+            ..judge(&facts(&good(), &OBSERVED, &[WORKER]))
+        };
+        let mut verdicts = [("one", of("late")), ("other", of("later"))];
+        name_differences(&mut verdicts);
+        let texts =
+            |verdict: &Verdict| verdict.reasons.iter().map(|reason| reason.text.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(&verdicts[0].1), ["one: late", "it was"]);
+        assert_eq!(texts(&verdicts[1].1), ["other: later", "it was"]);
+        let mut alone = [("one", of("late"))];
+        name_differences(&mut alone);
+        assert_eq!(texts(&alone[0].1), ["late", "it was"]);
     }
 
     #[test]

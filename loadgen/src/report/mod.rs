@@ -429,7 +429,7 @@ fn generator(outcome: &Outcome) -> Generator {
 
 /// The verdict of the run is that of its populations together: valid when all are, trusted as far as the least.
 fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
-    let verdicts = plan.populations.iter().zip(&outcome.populations).map(|(plan_of, result)| {
+    let judged = plan.populations.iter().zip(&outcome.populations).map(|(plan_of, result)| {
         let verdict = verdict::judge(&verdict::Facts {
             is_open_loop: plan_of.is_open_loop(),
             is_idle: plan_of.arrivals == Arrivals::Idle,
@@ -442,8 +442,12 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
             measured_s: outcome.measured_s(),
             planned_s: plan.duration.as_secs_f64(),
         });
-        (plan_of.is_open_loop(), verdict)
+        (plan_of.name.as_str(), verdict)
     });
+    let mut judged: Vec<(&str, Verdict)> = judged.collect();
+    verdict::name_differences(&mut judged);
+    let is_open = plan.populations.iter().map(PopulationPlan::is_open_loop);
+    let verdicts = is_open.zip(judged.into_iter().map(|(_, verdict)| verdict));
     verdict::together(verdicts)
 }
 

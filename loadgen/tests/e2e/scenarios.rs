@@ -298,3 +298,15 @@ fn a_connection_has_as_many_requests_in_flight_as_it_may() {
     let arrivals = &report.populations[0].arrivals;
     assert_eq!((arrivals.scheduled, arrivals.in_flight_at_end), (8, 8), "{finished:?}");
 }
+
+#[test]
+fn visitors_alone_are_a_run_too() {
+    let server = start();
+    let text = "duration = \"500ms\"\nwarmup = \"0s\"\n[[population]]\nname = \"visitors\"\nconnection_rate = 50\narrival = \"constant\"";
+    let loadgen = Loadgen::new();
+    let finished = run_file(&loadgen, text, &[&server.echo_addrs()[0].to_string()]);
+    let report = report(&loadgen, &finished);
+    let visitors = population(&report, "visitors");
+    assert_eq!((visitors.arrivals.completed, visitors.connections.closed), (25, 25), "{finished:?}");
+    assert_eq!(failed_checks(&report), [""; 0], "{finished:?}");
+}
