@@ -1,6 +1,6 @@
 //! Measurements of the real programs, each in processes of its own, over loopback.
 //!
-//! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`]), reads figures where they
+//! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`], [`nginx`], [`wrk`]), reads figures where they
 //! are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`idle`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones
 //! ([`results`]). What a host allows is decided in [`scale`], which is pure. The measurements themselves are [`echo`],
 //! [`memory`], [`cpu`], [`http`], [`stall`] and [`connections`].
@@ -22,6 +22,8 @@ pub mod interrupt;
 pub mod listening;
 pub mod loadgen;
 pub mod memory;
+pub mod nginx;
+pub mod pinned;
 pub mod process;
 pub mod results;
 pub mod scale;
@@ -31,3 +33,4 @@ pub mod server_log;
 pub mod session;
 pub mod stall;
 pub mod statistics;
+pub mod wrk;

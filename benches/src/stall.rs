@@ -19,7 +19,7 @@ use crate::cli::StallArgs;
 use crate::cpu_time;
 use crate::error::MeasureError;
 use crate::listening::{self, Started};
-use crate::loadgen::{Arrivals, Load};
+use crate::loadgen::{Arrivals, Load, Target};
 use crate::results;
 use crate::scale::{Allowed, Apart};
 use crate::session::Session;
@@ -111,7 +111,7 @@ pub fn run(session: &Session, args: &StallArgs) -> Result<Exit, MeasureError> {
     let apart = allowed.apart();
     let server = start_server(session, &allowed, apart)?;
     let load = |arrivals| Load {
-        target: server.told,
+        target: Target::Echo(server.told),
         connections: CONNECTIONS,
         arrivals,
         warmup: None,
