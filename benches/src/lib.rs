@@ -1,9 +1,8 @@
 //! Measurements of the real programs, each in processes of its own, over loopback.
 //!
-//! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`], [`nginx`], [`wrk`]), reads figures where they
-//! are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`idle`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones
-//! ([`results`]). What a host allows is decided in [`scale`], which is pure. The measurements themselves are [`echo`],
-//! [`memory`], [`cpu`], [`http`], [`stall`] and [`connections`].
+//! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`], [`stalling`], [`nginx`], [`wrk`],
+//! [`peers`]), reads figures where they are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`idle`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones ([`results`]). What a host allows is decided
+//! in [`scale`], which is pure. The measurements themselves are [`echo`], [`memory`], [`cpu`], [`http`], [`stall`], and [`connections`].
 
 pub mod binaries;
 pub mod cli;
@@ -23,6 +22,7 @@ pub mod listening;
 pub mod loadgen;
 pub mod memory;
 pub mod nginx;
+pub mod peers;
 pub mod pinned;
 pub mod process;
 pub mod results;
@@ -32,5 +32,6 @@ pub mod server;
 pub mod server_log;
 pub mod session;
 pub mod stall;
+pub mod stalling;
 pub mod statistics;
 pub mod wrk;
