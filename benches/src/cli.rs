@@ -42,6 +42,8 @@ pub enum Command {
     Http(HttpArgs),
     /// A server that stops for 100 ms in every second: what is measured, beside what arithmetic says
     Stall(StallArgs),
+    /// How late the load generator itself is, with and without the seconds in which others took its CPU
+    Pacing(PacingArgs),
     /// Many connections on both ends, with descriptor tables of their own where one does not hold them
     Connections(ConnectionsArgs),
 }
@@ -135,6 +137,20 @@ pub struct StallArgs {
     pub runs: Option<usize>,
     /// How long each run measures; whole seconds hold as many stops as the law means
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+}
+
+/// `pacing`
+#[derive(Clone, Debug, Args)]
+pub struct PacingArgs {
+    /// Echoes per second over all connections
+    #[arg(long, value_name = "PER_SECOND", default_value = "10000", value_parser = parse_rate)]
+    pub rate: f64,
+    /// Connections held open
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub connections: u64,
+    /// How long to measure
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub duration: Duration,
 }
 
