@@ -44,6 +44,8 @@ pub enum Command {
     Stall(StallArgs),
     /// How late the load generator itself is, with and without the seconds in which others took its CPU
     Pacing(PacingArgs),
+    /// The load generator's requests per second beside wrk's, and its memory per connection (needs nginx and wrk)
+    Generator(GeneratorArgs),
     /// Many connections on both ends, with descriptor tables of their own where one does not hold them
     Connections(ConnectionsArgs),
 }
@@ -152,6 +154,29 @@ pub struct PacingArgs {
     /// How long to measure
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub duration: Duration,
+}
+
+/// `generator`
+#[derive(Clone, Debug, Args)]
+pub struct GeneratorArgs {
+    /// Blocks of four slots, the load generator and wrk twice each
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse_count)]
+    pub blocks: usize,
+    /// How long each slot and the open loop are measured, after a second that does not count
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Connections of either
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_count)]
+    pub connections: usize,
+    /// Fewer connections, for the memory
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub low: usize,
+    /// More connections, for the memory
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
+    pub high: usize,
+    /// Pairs of runs for the memory, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_count)]
+    pub runs: usize,
 }
 
 /// `connections`

@@ -3,7 +3,8 @@
 //! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`], [`stalling`], [`nginx`], [`wrk`],
 //! [`peers`]), reads figures where they are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`disturbance`], [`idle`],
 //! [`interval_log`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones ([`results`]). What a host allows is decided
-//! in [`scale`], which is pure. The measurements themselves are [`echo`], [`memory`], [`cpu`], [`http`], [`stall`], [`pacing`] and [`connections`].
+//! in [`scale`], which is pure. The measurements themselves are [`echo`], [`memory`], [`cpu`], [`http`], [`stall`], [`pacing`],
+//! [`generator`] and [`connections`].
 
 pub mod binaries;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod engine;
 pub mod error;
 pub mod exchange;
 pub mod gate;
+pub mod generator;
 pub mod http;
 pub mod idle;
 pub mod interrupt;
