@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::engine::Engine;
+use crate::stalling::Protocol;
 
 /// Measure Tidemark's own programs, each in processes of its own, over loopback.
 #[derive(Debug, Parser)]
@@ -41,6 +42,10 @@ pub enum Command {
     Http(HttpArgs),
     /// A server that stops for 100 ms in every second: what is measured, beside what arithmetic says
     Stall(StallArgs),
+    /// How late the load generator itself is, with and without the seconds in which others took its CPU
+    Pacing(PacingArgs),
+    /// The load generator's requests per second beside wrk's, and its memory per connection (needs nginx and wrk)
+    Generator(GeneratorArgs),
     /// Many connections on both ends, with descriptor tables of their own where one does not hold them
     Connections(ConnectionsArgs),
 }
@@ -116,12 +121,62 @@ pub struct HttpArgs {
 /// `stall`
 #[derive(Clone, Debug, Args)]
 pub struct StallArgs {
-    /// Open-loop runs, of which the median counts
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_count)]
-    pub runs: usize,
-    /// How long each run measures; whole seconds hold as many stalls as the law means
+    /// All that is not named below: 1000, 2000 and 4000 requests per second, echo and HTTP, over 10, 100, 1000 and 5000
+    /// connections, five runs each; wrk2 and oha beside HTTP, where they are installed (half an hour)
+    #[arg(long)]
+    pub grid: bool,
+    /// Requests per second, several with commas [default: 2000]
+    #[arg(long, value_name = "PER_SECOND", value_delimiter = ',', value_parser = parse_rate)]
+    pub rates: Vec<f64>,
+    /// Connections held open, several with commas [default: 50]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub connections: Vec<u64>,
+    /// What is spoken, several with commas [default: echo]
+    #[arg(long, value_name = "PROTOCOL", value_delimiter = ',', value_enum)]
+    pub protocols: Vec<Protocol>,
+    /// Open-loop runs, of which the median counts [default: 3, with --grid 5]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub runs: Option<usize>,
+    /// How long each run measures; whole seconds hold as many stops as the law means
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub duration: Duration,
+}
+
+/// `pacing`
+#[derive(Clone, Debug, Args)]
+pub struct PacingArgs {
+    /// Echoes per second over all connections
+    #[arg(long, value_name = "PER_SECOND", default_value = "10000", value_parser = parse_rate)]
+    pub rate: f64,
+    /// Connections held open
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub connections: u64,
+    /// How long to measure
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub duration: Duration,
+}
+
+/// `generator`
+#[derive(Clone, Debug, Args)]
+pub struct GeneratorArgs {
+    /// Blocks of four slots, the load generator and wrk twice each
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse_count)]
+    pub blocks: usize,
+    /// How long each slot and the open loop are measured, after a second that does not count
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Connections of either
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_count)]
+    pub connections: usize,
+    /// Fewer connections, for the memory
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub low: usize,
+    /// More connections, for the memory
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
+    pub high: usize,
+    /// Pairs of runs for the memory, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_count)]
+    pub runs: usize,
 }
 
 /// `connections`
@@ -176,7 +231,16 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for flags in ["", "echo --rate 0", "echo --duration 10", "cpu --blocks 0", "connections 0"] {
+        for flags in [
+            "",
+            "echo --rate 0",
+            "echo --duration 10",
+            "cpu --blocks 0",
+            "connections 0",
+            "stall --rates 1,x",
+            "stall --protocols udp",
+            "pacing --rate 0",
+        ] {
             let words = std::iter::once("tidemark-measure").chain(flags.split_whitespace());
             assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2, "{flags}");
         }

@@ -8,7 +8,7 @@ use tidemark_program::Exit;
 
 use crate::cli::ConnectionsArgs;
 use crate::error::MeasureError;
-use crate::loadgen::{Arrivals, Load};
+use crate::loadgen::{Arrivals, Load, Target};
 use crate::results;
 use crate::scale::{Allowed, scale};
 use crate::scrape;
@@ -62,7 +62,7 @@ pub fn run(session: &Session, args: &ConnectionsArgs) -> Result<Exit, MeasureErr
         scaled.connections, scaled.rate, allowed.nofile
     ));
     let load = Load {
-        target: server.echo,
+        target: Target::Echo(server.echo),
         connections: scaled.connections,
         arrivals: Arrivals::Poisson(scaled.rate),
         warmup: None,

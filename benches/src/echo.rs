@@ -4,7 +4,7 @@ use tidemark_program::Exit;
 
 use crate::cli::EchoArgs;
 use crate::error::MeasureError;
-use crate::loadgen::{Arrivals, Load};
+use crate::loadgen::{Arrivals, Load, Target};
 use crate::scale::{Allowed, scale};
 use crate::server::{Options, Server};
 use crate::session::Session;
@@ -42,7 +42,7 @@ pub fn run(session: &Session, args: &EchoArgs) -> Result<Exit, MeasureError> {
         humantime::format_duration(args.duration)
     ));
     let load = Load {
-        target: server.echo,
+        target: Target::Echo(server.echo),
         connections: scaled.connections,
         arrivals: Arrivals::Poisson(scaled.rate),
         warmup: None,

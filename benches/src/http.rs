@@ -1,13 +1,9 @@
 //! `http`: requests that the server answers per second of its CPU time, beside nginx, both driven by wrk.
 //!
-//! nginx answers the same with `return 200`, the least that it can do: one worker, no access log, connections kept for ever. The two
-//! take turns within one run as in [`cpu`](crate::cpu), each slot with fresh processes. What is divided is CPU time of the serving
+//! The two take turns within one run as in [`cpu`](crate::cpu), each slot with fresh processes. What is divided is CPU time of the serving
 //! process at rest before and after, and the number of requests that wrk counted between the two.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::net::SocketAddr;
 
 use serde::Serialize;
 use tidemark_program::Exit;
@@ -15,16 +11,14 @@ use tidemark_program::Exit;
 use crate::cli::HttpArgs;
 use crate::cpu_time;
 use crate::error::MeasureError;
-use crate::listening::{self, Lines};
-use crate::process::Process;
+use crate::loadgen::HTTP_PATH;
+use crate::nginx::{self, Nginx};
 use crate::results;
 use crate::scale::{Allowed, Apart};
 use crate::server::{Options, Server};
 use crate::session::Session;
 use crate::statistics::{Side, Spread, block_order, geometric_mean};
-
-/// What is asked of both.
-const PATH: &str = "/health";
+use crate::wrk;
 
 #[derive(Debug, Serialize)]
 struct Figures {
@@ -65,9 +59,9 @@ pub fn run(session: &Session, args: &HttpArgs) -> Result<Exit, MeasureError> {
     let apart = allowed.apart().ok_or_else(|| {
         MeasureError::Host("http needs two CPUs, one for the server and one for wrk".to_owned())
     })?;
-    let nginx_version = nginx_version()?;
+    let nginx_version = nginx::version()?;
     session.say(format_args!(
-        "GET {PATH} per second of the server's CPU time, wrk over {} connections for {} s a slot; server on CPU {}, wrk on CPU {}",
+        "GET {HTTP_PATH} per second of the server's CPU time, wrk over {} connections for {} s a slot; server on CPU {}, wrk on CPU {}",
         args.connections, args.seconds, apart.server, apart.client
     ));
     session.say(format_args!(
@@ -147,50 +141,10 @@ fn server_slot(session: &Session, args: &HttpArgs, apart: Apart) -> Result<f64, 
 }
 
 fn nginx_slot(session: &Session, args: &HttpArgs, apart: Apart) -> Result<f64, MeasureError> {
-    let directory = tempfile::tempdir().map_err(MeasureError::io("make a directory for nginx"))?;
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    let target = free.map_err(MeasureError::io("find a free port"))?;
-    let path = directory.path().join("nginx.conf");
-    std::fs::write(&path, nginx_configuration(directory.path(), target, apart.server))
-        .map_err(MeasureError::io("write nginx's configuration"))?;
-    let mut command = Command::new("nginx");
-    command.arg("-c").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut process = Process::spawn(&mut command).map_err(MeasureError::io("start nginx"))?;
-    let lines = match process.take_stderr() {
-        Some(stderr) => Lines::of(stderr)?,
-        None => Lines::of(io::empty())?,
-    };
-    let worker = listening::wait_until("nginx", &lines, &mut process, &session.interrupt, worker_pid)?;
-    let rate = requests_per_cpu_second(session, args, apart.client, worker, target)?;
-    process.stop();
+    let nginx = Nginx::start(session, apart.server)?;
+    let rate = requests_per_cpu_second(session, args, apart.client, nginx.worker, nginx.target)?;
+    nginx.stop();
     Ok(rate)
-}
-
-/// The least of nginx: one worker on its CPU, which answers as our server does.
-fn nginx_configuration(directory: &Path, target: SocketAddr, cpu: usize) -> String {
-    let directory = directory.display();
-    let affinity = format!("1{}", "0".repeat(cpu));
-    format!(
-        "daemon off; worker_processes 1; worker_cpu_affinity {affinity}; pid {directory}/pid; error_log stderr notice;\n\
-         events {{ worker_connections 4096; }}\n\
-         http {{\n\
-         access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; default_type application/json;\n\
-         client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;\n\
-         uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;\n\
-         server {{ listen {target}; location / {{ return 200 '{{\"status\":\"ok\"}}'; }} }}\n\
-         }}\n"
-    )
-}
-
-/// The process that serves, in the line in which nginx says that it has started it. By then it listens.
-fn worker_pid(line: &str) -> Option<u32> {
-    line.rsplit_once("start worker process ")?.1.trim().parse().ok()
-}
-
-fn nginx_version() -> Result<String, MeasureError> {
-    let output = Command::new("nginx").arg("-v").output().map_err(MeasureError::io("start nginx"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    Ok(text.trim().rsplit_once("nginx version: ").map_or("nginx", |(_, version)| version).to_owned())
 }
 
 fn requests_per_cpu_second(
@@ -200,46 +154,12 @@ fn requests_per_cpu_second(
     pid: u32,
     target: SocketAddr,
 ) -> Result<f64, MeasureError> {
-    wrk(session, args, 1, client_cpu, target)?;
+    let wrk = |seconds| wrk::run(session, client_cpu, args.connections, seconds, target);
+    wrk(1)?;
     let before_ns = cpu_time::at_rest_ns(pid, &session.interrupt)?;
-    let requests = wrk(session, args, args.seconds, client_cpu, target)?;
+    let requests = wrk(args.seconds)?.requests;
     let after_ns = cpu_time::at_rest_ns(pid, &session.interrupt)?;
     Ok(requests as f64 / (after_ns - before_ns) as f64 * 1e9)
-}
-
-/// Drives the target for so many seconds; the number of requests.
-fn wrk(
-    session: &Session,
-    args: &HttpArgs,
-    seconds: u64,
-    cpu: usize,
-    target: SocketAddr,
-) -> Result<u64, MeasureError> {
-    let mut command = Command::new("taskset");
-    command
-        .args(["--cpu-list", &cpu.to_string(), "wrk", "-t1"])
-        .args([format!("-c{}", args.connections), format!("-d{seconds}s"), format!("http://{target}{PATH}")])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut process = Process::spawn(&mut command).map_err(MeasureError::io("start taskset wrk"))?;
-    let stdout = process.take_stdout();
-    process.wait(&session.interrupt, None)?;
-    let text = stdout.map(io::read_to_string).transpose().map_err(MeasureError::io("read wrk's result"))?;
-    requests_of(&text.unwrap_or_default())
-        .map_err(|why| MeasureError::Client { program: "wrk".to_owned(), why })
-}
-
-/// The number of requests that wrk tells, when all went well.
-fn requests_of(text: &str) -> Result<u64, String> {
-    let trouble = text.lines().map(str::trim).find(|line| {
-        line.starts_with("Socket errors") || line.starts_with("Non-2xx") || line.starts_with("unable")
-    });
-    if let Some(trouble) = trouble {
-        return Err(trouble.to_owned());
-    }
-    let requests = text.lines().find_map(|line| line.split_once(" requests in ")?.0.trim().parse().ok());
-    requests.ok_or_else(|| "tells no number of requests (apt-get install wrk)".to_owned())
 }
 
 #[cfg(test)]
@@ -250,24 +170,5 @@ mod tests {
     fn a_block_is_the_ratio_of_geometric_means() {
         let block = Block::new([30.0, 30.0], [12.0, 27.0]);
         assert!((block.ratio - 30.0 / 18.0).abs() < 1e-9, "{}", block.ratio);
-    }
-
-    #[test]
-    fn what_wrk_says_is_believed_only_when_all_went_well() {
-        let good = "Running 1s test @ http://127.0.0.1:1/\n  1 threads and 5 connections\n  \
-                    104276 requests in 1.10s, 16.41MB read\nRequests/sec:  94803.95\n";
-        assert_eq!(requests_of(good), Ok(104_276));
-        let bad = "  104276 requests in 1.10s, 16.41MB read\n  Socket errors: connect 0, read 5, write 0, timeout 0\n";
-        assert_eq!(requests_of(bad).unwrap_err(), "Socket errors: connect 0, read 5, write 0, timeout 0");
-        assert!(requests_of("").unwrap_err().contains("no number of requests"));
-    }
-
-    #[test]
-    fn the_worker_of_nginx_is_found() {
-        let line = "2026/01/01 00:00:00 [notice] 100#100: start worker process 101";
-        assert_eq!(worker_pid(line), Some(101));
-        assert_eq!(worker_pid("2026/01/01 00:00:00 [notice] 100#100: start worker processes"), None);
-        let text = nginx_configuration(Path::new("/x"), "127.0.0.1:80".parse().unwrap(), 2);
-        assert!(text.contains("worker_cpu_affinity 100;") && text.contains("listen 127.0.0.1:80;"), "{text}");
     }
 }

@@ -1,9 +1,10 @@
 //! Measurements of the real programs, each in processes of its own, over loopback.
 //!
-//! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`]), reads figures where they
-//! are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`idle`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones
-//! ([`results`]). What a host allows is decided in [`scale`], which is pure. The measurements themselves are [`echo`],
-//! [`memory`], [`cpu`], [`http`], [`stall`] and [`connections`].
+//! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`], [`stalling`], [`nginx`], [`wrk`],
+//! [`peers`]), reads figures where they are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`disturbance`], [`idle`],
+//! [`interval_log`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones ([`results`]). What a host allows is decided
+//! in [`scale`], which is pure. The measurements themselves are [`echo`], [`memory`], [`cpu`], [`http`], [`stall`], [`pacing`],
+//! [`generator`] and [`connections`].
 
 pub mod binaries;
 pub mod cli;
@@ -11,17 +12,24 @@ pub mod closed_loop;
 pub mod connections;
 pub mod cpu;
 pub mod cpu_time;
+pub mod disturbance;
 pub mod echo;
 pub mod engine;
 pub mod error;
 pub mod exchange;
 pub mod gate;
+pub mod generator;
 pub mod http;
 pub mod idle;
 pub mod interrupt;
+pub mod interval_log;
 pub mod listening;
 pub mod loadgen;
 pub mod memory;
+pub mod nginx;
+pub mod pacing;
+pub mod peers;
+pub mod pinned;
 pub mod process;
 pub mod results;
 pub mod scale;
@@ -30,4 +38,6 @@ pub mod server;
 pub mod server_log;
 pub mod session;
 pub mod stall;
+pub mod stalling;
 pub mod statistics;
+pub mod wrk;

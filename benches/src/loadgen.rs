@@ -1,6 +1,7 @@
 //! Runs of tidemark-loadgen.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,11 +18,32 @@ use crate::interrupt::Interrupt;
 use crate::process::Process;
 use crate::session::Session;
 
+/// What is asked of an HTTP server.
+pub const HTTP_PATH: &str = "/health";
+
+/// What is asked, and of whom. It is shown as the load generator wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Echoes.
+    Echo(SocketAddr),
+    /// `GET` [`HTTP_PATH`].
+    Http(SocketAddr),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Echo(address) => write!(f, "tcp://{address}"),
+            Self::Http(address) => write!(f, "http://{address}{HTTP_PATH}"),
+        }
+    }
+}
+
 /// One run of the load generator.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The echo server.
-    pub target: SocketAddr,
+    /// What is loaded.
+    pub target: Target,
     /// Connections held open.
     pub connections: u64,
     /// How requests arrive.
@@ -50,7 +72,7 @@ pub enum Arrivals {
 impl Load {
     /// The arguments that ask for it.
     fn args(&self) -> Vec<OsString> {
-        let mut args: Vec<OsString> = vec!["run".into(), format!("tcp://{}", self.target).into()];
+        let mut args: Vec<OsString> = vec!["run".into(), self.target.to_string().into()];
         let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
         flag("--connections", self.connections.to_string().into());
         flag("--duration", duration(self.duration));
@@ -143,6 +165,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Waits until it is over or `timeout` is; then it is none.
     ///
     /// # Errors
@@ -180,7 +207,7 @@ mod tests {
     #[test]
     fn the_load_generator_understands_what_it_is_given() {
         let load = Load {
-            target: "127.0.0.1:7".parse().unwrap(),
+            target: Target::Echo("127.0.0.1:7".parse().unwrap()),
             connections: 50,
             arrivals: Arrivals::Constant(2000.0),
             warmup: Some(Duration::from_millis(300)),
@@ -192,11 +219,19 @@ mod tests {
         let LoadgenCommand::Run(args) = Cli::try_parse_from(words).unwrap().command else {
             panic!("not a run")
         };
+        assert_eq!(args.load.target.map(|target| target.to_string()).as_deref(), Some("tcp://127.0.0.1:7"));
         assert_eq!(args.connections, Some(50));
         assert_eq!(args.rate, Some(2000.0));
         assert_eq!(args.duration, Some(load.duration));
         assert_eq!(args.load.output, load.output);
         assert_eq!(args.load.pin.map(|pin| pin.to_string()).as_deref(), Some("1"));
         assert_eq!(args.load.warmup, load.warmup);
+    }
+
+    #[test]
+    fn http_is_asked_for_its_health() {
+        let target = Target::Http("127.0.0.1:8".parse().unwrap());
+        assert_eq!(target.to_string(), "http://127.0.0.1:8/health");
+        assert!(target.to_string().parse::<tidemark_loadgen::target::Target>().is_ok());
     }
 }

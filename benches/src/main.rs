@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidemark_benches::cli::{Cli, Command};
 use tidemark_benches::session::Session;
-use tidemark_benches::{connections, cpu, echo, http, memory, stall};
+use tidemark_benches::{connections, cpu, echo, generator, http, memory, pacing, stall};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Command::Cpu(args) => cpu::run(&session, &args),
         Command::Http(args) => http::run(&session, &args),
         Command::Stall(args) => stall::run(&session, &args),
+        Command::Pacing(args) => pacing::run(&session, &args),
+        Command::Generator(args) => generator::run(&session, &args),
         Command::Connections(args) => connections::run(&session, &args),
     });
     let exit = result.unwrap_or_else(|error| {

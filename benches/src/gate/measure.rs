@@ -27,7 +27,7 @@ use crate::cpu_time;
 use crate::error::MeasureError;
 use crate::exchange::Exchange;
 use crate::interrupt::Interrupt;
-use crate::loadgen::{Arrivals, Load};
+use crate::loadgen::{Arrivals, Load, Target};
 use crate::scale::Apart;
 use crate::server::{Options, Server};
 use crate::statistics::Side;
@@ -271,7 +271,7 @@ impl Bench<'_> {
         let (warmup, duration) =
             (Duration::from_millis(self.work.load_warmup_ms), Duration::from_millis(self.work.load_ms));
         let load = Load {
-            target,
+            target: Target::Echo(target),
             connections: self.work.connections as u64,
             arrivals: Arrivals::Poisson(self.work.rate),
             warmup: Some(warmup),

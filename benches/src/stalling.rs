@@ -1,0 +1,244 @@
+//! The server that stops for 100 ms in every second, what arithmetic says of it, and what a run against it measured.
+//!
+//! A tenth of all arrivals falls into a stop, each waits for what is left of it, and what is left is evenly spread from
+//! 0 to 100 ms. So a part q of all arrivals above 0.9 responds within `100 ms * (q - 0.9) / 0.1`: 50, 90 and 99 ms at the
+//! 95th, 99th and 99.9th percentile.
+
+use std::io;
+use std::process::Command;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use tidemark_host::cpu::{self, CpuSet};
+use tidemark_loadgen::report::{Latency, Report};
+
+use crate::binaries::Program;
+use crate::cpu_time;
+use crate::error::MeasureError;
+use crate::listening;
+use crate::loadgen::{Load, Target};
+use crate::process::Process;
+use crate::scale::{Allowed, Apart};
+use crate::session::Session;
+use crate::statistics::median;
+
+/// How long it stops.
+pub const STALL_MS: f64 = 100.0;
+/// From the beginning of one stop to the beginning of the next.
+pub const PERIOD_MS: f64 = 1000.0;
+
+/// Where the law is looked at, beside the median.
+pub const TAIL: [f64; 3] = [0.95, 0.99, 0.999];
+
+/// The highest of them, as a percentile.
+const TAIL_PERCENTILE_MAX: f64 = 99.9;
+
+/// In every second, which has one stop: 1 % of the lowest figure of the law. It leaves the rest of the tolerance to what
+/// is judged.
+const SERVER_WAIT_MAX_MS: f64 = 0.5;
+
+/// The response time in ms within which a part `q` of all arrivals is answered, for a server that answers at once when
+/// it does not stop.
+pub fn law_ms(q: f64) -> f64 {
+    let stalled = STALL_MS / PERIOD_MS;
+    STALL_MS * ((q - (1.0 - stalled)) / stalled).max(0.0)
+}
+
+/// What the server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Its requests come back
+    Echo,
+    /// HTTP/1.1, a small 200
+    Http,
+}
+
+impl Protocol {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Http => "HTTP",
+        }
+    }
+}
+
+/// Response times, ms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Times {
+    /// The median.
+    pub p50_ms: f64,
+    /// At [`TAIL`].
+    pub tail_ms: [f64; 3],
+}
+
+impl Times {
+    fn of(latency: &Latency) -> Self {
+        let ms = |ns: u64| ns as f64 / 1e6;
+        Self {
+            p50_ms: ms(latency.p50_ns),
+            tail_ms: [latency.p95_ns, latency.p99_ns, latency.p99_9_ns].map(ms),
+        }
+    }
+
+    /// The median of each figure; all NaN of nothing.
+    pub fn median(times: &[Self]) -> Self {
+        let of = |figure: &dyn Fn(&Self) -> f64| median(&times.iter().map(figure).collect::<Vec<_>>());
+        Self {
+            p50_ms: of(&|times| times.p50_ms),
+            tail_ms: std::array::from_fn(|index| of(&|times| times.tail_ms[index])),
+        }
+    }
+
+    /// How far the tail is from the law, in percent of it.
+    pub fn deviation_percent(&self) -> [f64; 3] {
+        std::array::from_fn(|index| 100.0 * (self.tail_ms[index] / law_ms(TAIL[index]) - 1.0))
+    }
+}
+
+/// A running server that stops now and then.
+#[derive(Debug)]
+pub struct Stalling {
+    process: Process,
+    /// Where it serves.
+    pub target: Target,
+}
+
+impl Stalling {
+    /// Starts it on the CPU that the load generator does not have. It has no flag for that and inherits its CPU.
+    ///
+    /// # Errors
+    /// When it cannot be started there.
+    pub fn start(
+        session: &Session,
+        allowed: &Allowed,
+        apart: Option<Apart>,
+        protocol: Protocol,
+    ) -> Result<Self, MeasureError> {
+        let mut command = Command::new(session.binaries.path(Program::FaultyServer)?);
+        command.args(["stall", "--for", &format!("{STALL_MS}ms"), "--every", &format!("{PERIOD_MS}ms")]);
+        if protocol == Protocol::Http {
+            command.arg("--http");
+        }
+        let pin = |cpus: &CpuSet| cpu::pin(cpus).map_err(MeasureError::io("pin the server"));
+        if let Some(apart) = apart {
+            let one = CpuSet::new([apart.server]).map_err(io::Error::other);
+            pin(&one.map_err(MeasureError::io("pin the server"))?)?;
+        }
+        let started = listening::start_plain(Program::FaultyServer.name(), &mut command, &session.interrupt);
+        pin(&allowed.cpus)?;
+        let started = started?;
+        let target = match protocol {
+            Protocol::Echo => Target::Echo(started.told),
+            Protocol::Http => Target::Http(started.told),
+        };
+        Ok(Self { process: started.process, target })
+    }
+
+    /// Loads it once.
+    ///
+    /// # Errors
+    /// When there is no report.
+    pub fn measure(&self, session: &Session, load: &Load) -> Result<Run, MeasureError> {
+        let pid = self.process.pid();
+        let (before_ns, began) = (cpu_time::waited_ns(pid)?, Instant::now());
+        let report = load.report(session)?;
+        let waited_ns = cpu_time::waited_ns(pid)?.saturating_sub(before_ns);
+        Ok(Run::of(&report, waited_ns as f64 / 1e6 / began.elapsed().as_secs_f64()))
+    }
+
+    /// Ends it and waits for that.
+    pub fn stop(self) {
+        self.process.stop();
+    }
+}
+
+/// One run of the load generator against it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Run {
+    /// Intended to done.
+    pub response: Times,
+    /// Sent to done.
+    pub service: Times,
+    /// The percentile up to which the load generator trusts its own figures; none at all in a closed loop.
+    pub trusted_to: Option<f64>,
+    /// ms in every second that the server wanted to run and had no CPU. That lengthens its stops, and is neither the
+    /// law's doing nor the load generator's.
+    pub server_waited_ms: f64,
+}
+
+impl Run {
+    fn of(report: &Report, server_waited_ms: f64) -> Self {
+        let population = report.populations.first();
+        let nothing = Times::median(&[]);
+        let (response, service) = population.map_or((nothing, nothing), |population| {
+            (Times::of(&population.response), Times::of(&population.service))
+        });
+        Self { response, service, trusted_to: report.verdict.trusted_to, server_waited_ms }
+    }
+
+    /// Whether both programs had a CPU when they needed one: the generator is trusted as far as it is judged, and the
+    /// server's stops were as long as they were meant to be.
+    pub fn is_undisturbed(&self) -> bool {
+        self.trusted_to.is_some_and(|to| to >= TAIL_PERCENTILE_MAX)
+            && self.server_waited_ms <= SERVER_WAIT_MAX_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_near(actual: f64, expected: f64) {
+        assert!((actual - expected).abs() < 1e-9, "{actual} is not {expected}");
+    }
+
+    #[test]
+    fn the_law_is_50_90_and_99_ms() {
+        for (law, expected) in TAIL.map(law_ms).into_iter().zip([50.0, 90.0, 99.0]) {
+            assert_near(law, expected);
+        }
+        assert_near(law_ms(0.5), 0.0);
+        assert_near(law_ms(1.0), STALL_MS);
+    }
+
+    #[test]
+    fn the_law_is_what_the_arrivals_of_ten_seconds_say() {
+        // An arrival every 0.1 ms, against stops in the first 100 ms of every second.
+        let mut responses: Vec<f64> =
+            (0..100_000).map(|index| (STALL_MS - f64::from(index) * 0.1 % PERIOD_MS).max(0.0)).collect();
+        responses.sort_by(f64::total_cmp);
+        for q in TAIL {
+            let actual = crate::statistics::quantile(&responses, q);
+            assert!((actual - law_ms(q)).abs() < 0.11, "{actual} at {q}");
+        }
+    }
+
+    #[test]
+    fn deviations_are_in_percent_of_the_law_and_signed() {
+        let times = Times { p50_ms: 0.1, tail_ms: [51.0, 90.0, 98.01] };
+        for (actual, expected) in times.deviation_percent().into_iter().zip([2.0, 0.0, -1.0]) {
+            assert_near(actual, expected);
+        }
+    }
+
+    #[test]
+    fn each_figure_has_a_median_of_its_own() {
+        let times = |p50_ms, p95_ms| Times { p50_ms, tail_ms: [p95_ms, 90.0, 99.0] };
+        let median = Times::median(&[times(1.0, 52.0), times(2.0, 50.0), times(9.0, 51.0)]);
+        assert_eq!(median, times(2.0, 51.0));
+        assert!(Times::median(&[]).tail_ms[2].is_nan());
+    }
+
+    #[test]
+    fn a_run_is_disturbed_at_either_end() {
+        let times = Times { p50_ms: 0.1, tail_ms: [50.0, 90.0, 99.0] };
+        let run = Run { response: times, service: times, trusted_to: Some(100.0), server_waited_ms: 0.1 };
+        assert!(run.is_undisturbed());
+        assert!(!Run { trusted_to: Some(99.5), ..run }.is_undisturbed());
+        assert!(!Run { trusted_to: None, ..run }.is_undisturbed());
+        assert!(!Run { server_waited_ms: 1.5, ..run }.is_undisturbed());
+    }
+}
