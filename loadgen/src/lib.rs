@@ -23,6 +23,7 @@ pub mod preflight;
 pub mod ramp;
 pub mod record;
 pub mod report;
+pub mod resolve;
 pub mod run;
 pub mod schedule;
 pub mod search;

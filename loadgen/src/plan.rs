@@ -10,8 +10,10 @@ use tidemark_host::cpu::CpuSet;
 use crate::capacity::{self, Machine};
 use crate::cli::{ArrivalArg, RunArgs};
 use crate::pacer::SPIN_NS;
+use crate::resolve;
 use crate::schedule::Arrivals;
 use crate::slo::{self, Rule, Scope};
+use crate::socket;
 use crate::target::{Protocol, Target, TargetError};
 
 /// Handshakes under way at once, over all workers: a quarter of the usual listen backlog.
@@ -86,6 +88,8 @@ pub struct ConnectPlan {
     pub timeout: Duration,
     /// Local addresses; empty leaves it to the kernel.
     pub sources: Vec<IpAddr>,
+    /// What is set on the sockets.
+    pub socket: socket::Options,
 }
 
 /// One kind of user.
@@ -137,8 +141,9 @@ impl Plan {
             let why = format!("--pin: CPU {cpu} is not among those this process may use ({})", machine.cpus);
             return Err(PlanError::Usage(why));
         }
-        let addresses = args.load.target.resolve()?;
         let mut notes = Vec::new();
+        let addresses = resolve::addresses(&args.load, &mut notes)?;
+        let socket = socket_options(args, &mut notes)?;
         let is_local = addresses.iter().all(|address| address.ip().is_loopback());
         let (workers, private_fd_tables) = capacity::workers(args, machine, is_local, &mut notes)?;
         let sources = capacity::sources(args, machine, &addresses, &mut notes)?;
@@ -163,6 +168,7 @@ impl Plan {
                 in_flight: CONNECTS_IN_FLIGHT,
                 timeout: args.load.connect_timeout,
                 sources,
+                socket,
             },
             workers,
             pin: args.load.pin.clone(),
@@ -209,6 +215,13 @@ fn arrivals(args: &RunArgs) -> Result<Arrivals, PlanError> {
         }
         (Some(_), None) => usage("an open loop needs a rate: add --rate PER_SECOND, or leave --arrival out"),
     }
+}
+
+fn socket_options(args: &RunArgs, notes: &mut Vec<String>) -> Result<socket::Options, PlanError> {
+    let options = socket::Options::new(&args.load.sockets)
+        .map_err(|error| PlanError::Host(format!("cannot make a socket: {error}")))?;
+    notes.extend(options.notes());
+    Ok(options)
 }
 
 fn payload_bytes(args: &RunArgs) -> Result<u32, PlanError> {

@@ -55,6 +55,8 @@ pub struct Shared {
     pub script: Script,
     /// Where to connect to and from.
     pub endpoints: Endpoints,
+    /// What is set on the sockets.
+    pub socket: socket::Options,
     /// A handshake that takes longer has failed.
     pub connect_timeout_ns: u64,
 }
@@ -295,7 +297,7 @@ impl Pool {
         let bits = usize::from(self.index) << (CONN_BITS + GENERATION_BITS)
             | (generation as usize) << CONN_BITS
             | conn as usize;
-        let opened = socket::connect(source, target).and_then(|mut stream| {
+        let opened = socket::connect(&self.shared.socket, source, target).and_then(|mut stream| {
             io.registry.register(&mut stream, Token(bits), Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
         });
@@ -476,5 +478,27 @@ impl Pool {
     /// Hands over what was recorded, in exchange for an empty recording.
     pub fn swap_recording(&mut self, empty: Recording) -> Recording {
         self.dispatcher.swap_recording(empty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_pair_of_source_and_port_has_the_same_share() {
+        let endpoints = Endpoints {
+            targets: [7, 8, 9].map(|port| SocketAddr::from(([127, 0, 0, 1], port))).to_vec(),
+            sources: [2, 3].map(|last| IpAddr::from([127, 0, 0, last])).to_vec(),
+        };
+        let mut shares = BTreeMap::new();
+        for number in 0..60 {
+            *shares.entry(endpoints.of(number)).or_insert(0) += 1;
+        }
+        assert_eq!(shares.into_values().collect::<Vec<_>>(), [10; 6]);
+        let of_the_kernels_choice = Endpoints { sources: Vec::new(), ..endpoints };
+        assert_eq!(of_the_kernels_choice.of(4), (None, of_the_kernels_choice.targets[1]));
     }
 }

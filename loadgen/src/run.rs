@@ -451,6 +451,7 @@ fn shared(plan: &Plan, script: Script) -> Arc<Shared> {
     Arc::new(Shared {
         script,
         endpoints: Endpoints { targets: plan.addresses.clone(), sources: plan.connect.sources.clone() },
+        socket: plan.connect.socket,
         connect_timeout_ns: ns(plan.connect.timeout),
     })
 }

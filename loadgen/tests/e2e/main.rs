@@ -15,5 +15,6 @@ mod search;
 mod shown;
 mod signals;
 mod slo;
+mod sockets;
 mod stall;
 mod usage;
