@@ -12,6 +12,7 @@ pub mod collect;
 pub mod dispatch;
 pub mod doctor;
 pub mod errors;
+pub mod handshake;
 pub mod interrupt;
 pub mod live;
 pub mod metrics;

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use tidemark_host::tcp_info;
 
 use crate::clock::monotonic_ns;
 use crate::dispatch::{ConnId, Dispatcher};
 use crate::errors::ErrorKind;
+use crate::handshake::RETRANSMIT_MIN_NS;
 use crate::ramp::{ATTEMPTS_MAX, Ramp};
 use crate::record::{Kind, Recording};
 use crate::session::{Reply, Script, Session};
@@ -71,6 +73,8 @@ enum Link {
     },
     Open {
         stream: TcpStream,
+        /// Segments sent again before it was established, as far as the kernel told; `None` from its first reply on.
+        before_first_reply: Option<u32>,
     },
 }
 
@@ -206,6 +210,7 @@ impl Pool {
     pub fn advance(&mut self, io: &mut Io<'_>, now_ns: u64, all_read: bool) -> bool {
         let mut worked = false;
         while let Some(conn) = self.dispatcher.expire(now_ns) {
+            self.first_reply_timed_out(conn);
             self.renew(conn, now_ns);
             worked = true;
         }
@@ -266,7 +271,7 @@ impl Pool {
     /// Writes what is unsent, as far as the socket takes it.
     fn write(&mut self, conn: ConnId) {
         let slot = &mut self.conns[conn as usize];
-        let Link::Open { stream } = &mut slot.link else {
+        let Link::Open { stream, .. } = &mut slot.link else {
             return;
         };
         while slot.unsent_bytes > 0 {
@@ -319,6 +324,7 @@ impl Pool {
         let gives_up = !slot.was_open && slot.failures >= ATTEMPTS_MAX;
         let recording = self.dispatcher.recording();
         recording.connection_error(kind);
+        recording.handshakes.unanswered += u64::from(kind == ErrorKind::ConnectTimeout);
         if gives_up {
             recording.connections.failed += 1;
             self.settled += 1;
@@ -359,7 +365,9 @@ impl Pool {
         let Link::Connecting { stream, since_ns } = std::mem::replace(&mut slot.link, Link::Down) else {
             return;
         };
-        slot.link = Link::Open { stream };
+        // Asked now, while nothing but the SYN can have been sent again.
+        let info = tcp_info::read(&stream).ok();
+        slot.link = Link::Open { stream, before_first_reply: info.map(|info| info.retransmits) };
         slot.session = Session::new(&self.shared.script);
         slot.unsent_bytes = 0;
         self.settled += usize::from(!slot.was_open);
@@ -369,6 +377,9 @@ impl Pool {
         let recording = self.dispatcher.recording();
         recording.connections.opened += 1;
         recording.record(Kind::Connect, now_ns - since_ns);
+        if let Some(info) = info {
+            recording.handshakes.established(info);
+        }
         self.dispatcher.connected(conn);
     }
 
@@ -376,7 +387,7 @@ impl Pool {
     /// closed: then the end itself is still to be read.
     fn read(&mut self, io: &mut Io<'_>, conn: ConnId, peer_closed: bool) {
         for _ in 0..READS_PER_TURN {
-            let Link::Open { stream } = &mut self.conns[conn as usize].link else {
+            let Link::Open { stream, .. } = &mut self.conns[conn as usize].link else {
                 return;
             };
             match stream.read(io.buffer) {
@@ -423,6 +434,7 @@ impl Pool {
     /// Accounts for a reply. Returns whether the connection goes on.
     fn on_reply(&mut self, conn: ConnId, reply: Reply, now_ns: u64) -> bool {
         self.conns[conn as usize].failures = 0;
+        self.first_reply(conn, reply.error.is_none(), now_ns);
         match reply.error {
             Some(kind) => self.dispatcher.answered_with_error(conn, kind),
             None => self.dispatcher.completed(conn, now_ns),
@@ -432,6 +444,42 @@ impl Pool {
             self.renew(conn, now_ns);
         }
         !reply.closes
+    }
+
+    /// Records what a connection's first reply tells of how late it was accepted, if this is the first.
+    fn first_reply(&mut self, conn: ConnId, is_good: bool, now_ns: u64) {
+        let Some(retransmits_before) = self.take_first(conn) else { return };
+        let service_ns = now_ns.saturating_sub(self.dispatcher.sent_ns(conn));
+        let resent = service_ns >= RETRANSMIT_MIN_NS && self.retransmits(conn) > retransmits_before;
+        let handshakes = &mut self.dispatcher.recording().handshakes;
+        handshakes.first_request_retransmitted += u64::from(resent);
+        if is_good {
+            handshakes.first_reply.saturating_record(service_ns);
+        }
+    }
+
+    /// The same when it did not come in time.
+    fn first_reply_timed_out(&mut self, conn: ConnId) {
+        let Some(retransmits_before) = self.take_first(conn) else { return };
+        let resent = self.retransmits(conn) > retransmits_before;
+        let handshakes = &mut self.dispatcher.recording().handshakes;
+        handshakes.first_request_retransmitted += u64::from(resent);
+        handshakes.first_reply_timed_out += 1;
+    }
+
+    fn take_first(&mut self, conn: ConnId) -> Option<u32> {
+        match &mut self.conns[conn as usize].link {
+            Link::Open { before_first_reply, .. } => before_first_reply.take(),
+            Link::Down | Link::Connecting { .. } => None,
+        }
+    }
+
+    /// Segments sent again on the connection so far, as far as the kernel tells.
+    fn retransmits(&self, conn: ConnId) -> u32 {
+        match &self.conns[conn as usize].link {
+            Link::Open { stream, .. } => tcp_info::read(stream).map_or(0, |info| info.retransmits),
+            Link::Down | Link::Connecting { .. } => 0,
+        }
     }
 
     fn end_of_stream(&mut self, conn: ConnId) {

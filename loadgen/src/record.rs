@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::errors::ErrorKind;
+use crate::handshake::Handshakes;
 
 /// The shortest latency that is told apart.
 pub const LOWEST_NS: u64 = 1;
@@ -130,6 +131,8 @@ pub struct Recording {
     pub completed_in_window: u64,
     /// Connection events.
     pub connections: Connections,
+    /// How they came about, in all phases.
+    pub handshakes: Handshakes,
     /// Why requests of the measured window failed.
     pub errors: BTreeMap<ErrorKind, u64>,
     /// Why connections could not be opened or were lost, in all phases.
@@ -156,6 +159,7 @@ impl Recording {
             taken_up_in_time: 0,
             completed_in_window: 0,
             connections: Connections::default(),
+            handshakes: Handshakes::new(),
             errors: BTreeMap::new(),
             connection_errors: BTreeMap::new(),
             sent_bytes: 0,
@@ -203,6 +207,7 @@ impl Recording {
         self.taken_up_in_time += other.taken_up_in_time;
         self.completed_in_window += other.completed_in_window;
         self.connections.add(&other.connections);
+        self.handshakes.add(&other.handshakes);
         add_errors(&mut self.errors, &other.errors);
         add_errors(&mut self.connection_errors, &other.connection_errors);
         self.sent_bytes += other.sent_bytes;
@@ -236,6 +241,7 @@ impl Recording {
         self.taken_up_in_time = 0;
         self.completed_in_window = 0;
         self.connections = Connections::default();
+        self.handshakes.clear();
         self.errors.clear();
         self.connection_errors.clear();
         self.sent_bytes = 0;

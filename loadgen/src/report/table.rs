@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::handshakes;
 use super::units::{Count, Ns, Percent, Percentile};
 use super::{Latency, Population, Report};
 use crate::record::Kind;
@@ -101,6 +102,7 @@ fn accounts(out: &mut String, population: &Population) {
         let _ = write!(line, ", {} renewed", Count(connections.renewed));
     }
     let _ = writeln!(out, "connections  {line}");
+    handshakes::write_lines(out, &population.handshakes);
     let arrivals = &population.arrivals;
     let _ = writeln!(
         out,

@@ -1,4 +1,4 @@
-//! Sockets: where they come from and go to, and what is set on them.
+//! Sockets: where they come from and go to, what is set on them, and why a connection was slow to come about.
 
 mod kernel;
 mod witness;
@@ -7,13 +7,13 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open};
 use socket2::Socket;
 use tidemark_loadgen::report::Report;
 
-use self::kernel::{TIME_WAIT, await_sockets, tcp_sockets};
+use self::kernel::{ESTABLISHED, SYN_SENT, TIME_WAIT, await_sockets, tcp_sockets};
 use self::witness::{End, Witness};
 use crate::processes::{Loadgen, Running};
 use crate::results::{main_population, report};
@@ -23,6 +23,11 @@ const SHORT: &str = "-r 200 -d 500ms --warmup 0s --seed 1";
 
 fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn warned(report: &Report, check: &str) -> String {
+    let found = report.verdict.warnings.iter().find(|finding| finding.check == check);
+    found.unwrap_or_else(|| panic!("no {check} in {:?}", report.verdict)).text.clone()
 }
 
 /// Every connection came about and was of use. Nothing is said of how fast: other tests run at the same time.
@@ -186,6 +191,97 @@ fn every_source_address_connects_to_every_port() {
         let expected = [vec!["127.0.73.1"; one], vec!["127.0.73.2"; two]].concat();
         assert_eq!(peers, expected);
     }
+}
+
+#[test]
+fn syns_that_were_dropped_are_told_from_other_slow_connects() {
+    let witness = Witness::with_backlog(1);
+    let loadgen = Loadgen::new();
+    let running = loadgen
+        .start_run(&witness.address.to_string(), "-r 100 -c 3 -d 1s --warmup 0s --connect-timeout 100s");
+    // The queue is full before the first connection of the run.
+    let _queued = witness.answer_check(2);
+    await_sockets(3, "every SYN is sent again", |socket| {
+        socket.remote == witness.address && socket.state == SYN_SENT && socket.retransmits > 0
+    });
+    let _ends = witness.serve();
+    let finished = running.finish();
+    let report = report(&loadgen, &finished);
+    let handshakes = main_population(&report).handshakes;
+    assert_eq!((handshakes.established, handshakes.syn_retransmitted), (3, 3), "{finished:?}");
+    assert_eq!((handshakes.round_trip.count, handshakes.unanswered), (0, 0));
+    assert_eq!(main_population(&report).connect.count, 3);
+    assert!(warned(&report, "syn_retransmitted").starts_with("3 of 3 connections had their SYN sent again"));
+    let line = "handshakes   3 with their SYN sent again\n";
+    assert!(finished.stdout.contains(line), "{}", finished.stdout);
+}
+
+#[test]
+fn a_target_that_stops_accepting_is_told_from_one_that_is_slow() {
+    // One place is left: the kernel takes one connection of the run, and drops the SYNs of the others.
+    let witness = Witness::with_backlog(1);
+    let loadgen = Loadgen::new();
+    let running = loadgen.start_run(
+        &witness.address.to_string(),
+        "-c 3 -d 1s --warmup 0s --connect-timeout 200ms --timeout 300ms",
+    );
+    let _queued = witness.answer_check(1);
+    let finished = running.finish();
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    let report = report(&loadgen, &finished);
+    let (handshakes, connections) =
+        (main_population(&report).handshakes, main_population(&report).connections);
+    assert_eq!((handshakes.established, connections.failed), (1, 2), "{finished:?}");
+    let unanswered = main_population(&report).connection_errors["connect_timeout"];
+    assert!(unanswered >= 6, "three attempts each: {finished:?}");
+    assert_eq!((handshakes.unanswered, handshakes.first_reply_timed_out), (unanswered, 1));
+    assert!(warned(&report, "syn_unanswered").contains("a full accept queue or the network"));
+    assert!(warned(&report, "first_reply_timed_out").contains("does the target still accept?"));
+}
+
+#[test]
+fn a_late_accept_is_in_the_first_reply_and_not_in_connect() {
+    let witness = Witness::with_backlog(64);
+    let loadgen = Loadgen::new();
+    let mut running =
+        loadgen.start_run(&witness.address.to_string(), "-r 100 -c 4 -d 3s --warmup 0s --timeout 100s");
+    let _queued = witness.answer_check(0);
+    await_sockets(4, "a request on every connection", |socket| {
+        socket.local == witness.address && socket.unread > 0
+    });
+    let all_asked = Instant::now();
+    running.await_line("1/3 s");
+    let unaccepted = all_asked.elapsed();
+    let _ends = witness.serve();
+    let finished = running.finish();
+    let report = report(&loadgen, &finished);
+    let handshakes = main_population(&report).handshakes;
+    assert_eq!((handshakes.established, handshakes.first_reply.count), (4, 4), "{finished:?}");
+    assert_eq!((handshakes.syn_retransmitted, handshakes.first_request_retransmitted), (0, 0));
+    // A histogram's lowest value is at most 1 % below what was recorded.
+    let least_ns = handshakes.first_reply.min_ns as f64 * 1.01;
+    assert!(least_ns >= unaccepted.as_nanos() as f64, "{unaccepted:?}: {handshakes:?}");
+}
+
+#[test]
+fn a_first_request_that_found_no_room_is_told() {
+    let witness = Witness::with_backlog(4);
+    // A connection is in the queue from its first request on, so that the queue fills up after the handshakes.
+    witness.defer_accept();
+    let loadgen = Loadgen::new();
+    let running = loadgen.start_run(&witness.address.to_string(), "-c 3 -d 1s --warmup 0s --timeout 100s");
+    let _queued = witness.answer_check(4);
+    // There is room for one of three.
+    await_sockets(2, "two requests are sent again", |socket| {
+        socket.remote == witness.address && socket.state == ESTABLISHED && socket.retransmits > 0
+    });
+    let _ends = witness.serve();
+    let finished = running.finish();
+    let report = report(&loadgen, &finished);
+    let handshakes = main_population(&report).handshakes;
+    assert_eq!((handshakes.established, handshakes.syn_retransmitted), (3, 0), "{finished:?}");
+    assert_eq!(handshakes.first_request_retransmitted, 2, "{finished:?}");
+    assert!(warned(&report, "first_request_retransmitted").starts_with("2 connections"));
 }
 
 #[test]

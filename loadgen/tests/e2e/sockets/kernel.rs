@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A state, by its number in the kernel (`include/net/tcp_states.h`).
+pub(crate) const ESTABLISHED: u8 = 1;
+pub(crate) const SYN_SENT: u8 = 2;
 pub(crate) const TIME_WAIT: u8 = 6;
 
 #[derive(Debug)]
@@ -14,6 +16,10 @@ pub(crate) struct TcpSocket {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) state: u8,
+    /// Bytes that nobody has read.
+    pub(crate) unread: u32,
+    /// Times that what is not acknowledged was sent again.
+    pub(crate) retransmits: u32,
 }
 
 /// All IPv4 ones of this network namespace.
@@ -35,6 +41,8 @@ fn parse(line: &str) -> Option<TcpSocket> {
         local: address(fields.get(1)?)?,
         remote: address(fields.get(2)?)?,
         state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
+        unread: hex(fields.get(4)?.split_once(':')?.1)?,
+        retransmits: hex(fields.get(6)?)?,
     })
 }
 

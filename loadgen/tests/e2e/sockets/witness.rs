@@ -1,7 +1,8 @@
-//! An echo server in the test's own process, which sees how each connection ends.
+//! An echo server in the test's own process, which accepts when it is told to, and sees how each connection ends.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use socket2::{Domain, Socket, Type};
@@ -41,6 +42,37 @@ impl Witness {
     pub(crate) fn serving(address: SocketAddr) -> (SocketAddr, Receiver<(IpAddr, End)>) {
         let witness = Self::listen(address, BACKLOG);
         (witness.address, witness.serve())
+    }
+
+    /// From now on the kernel keeps a connection to itself until there is something to read on it (`TCP_DEFER_ACCEPT`).
+    pub(crate) fn defer_accept(&self) {
+        let seconds: libc::c_int = 60;
+        let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap();
+        // SAFETY: the descriptor is open, and the option's value is a c_int that outlives the call, of the length given.
+        let status = unsafe {
+            libc::setsockopt(
+                self.listener.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_DEFER_ACCEPT,
+                (&raw const seconds).cast(),
+                length,
+            )
+        };
+        assert_eq!(status, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    /// Answers the one exchange before a run, and fills the queue before it does so: with `waiting` connections on which
+    /// something has been said.
+    pub(crate) fn answer_check(&self, waiting: usize) -> Vec<TcpStream> {
+        let (mut checker, _) = accept(&self.listener);
+        let connect = |_| {
+            let mut stream = TcpStream::connect(self.address).unwrap();
+            stream.write_all(b"first").unwrap();
+            stream
+        };
+        let queued = (0..waiting).map(connect).collect();
+        echo(&mut checker);
+        queued
     }
 
     /// Accepts and answers from now on, with room for everybody. Tells how each connection ended, and who it was.
