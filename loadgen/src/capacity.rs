@@ -170,7 +170,11 @@ pub fn sources(
     )))
 }
 
-fn parse_sources(text: &str) -> Result<Vec<IpAddr>, String> {
+/// The addresses of `--source`, at least one.
+///
+/// # Errors
+/// When it is no range of addresses: what is wrong, and how to write one.
+pub fn parse_sources(text: &str) -> Result<Vec<IpAddr>, String> {
     let error =
         |why: &str| format!("--source '{text}': {why}; write ADDR or ADDR-ADDR, such as 10.0.0.2-10.0.0.9");
     let parse = |text: &str| text.trim().parse::<IpAddr>().map_err(|_| error("not an IP address"));

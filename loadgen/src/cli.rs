@@ -199,6 +199,10 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ADDR-RANGE")]
     pub source: Option<String>,
 
+    /// What is set on the sockets.
+    #[command(flatten)]
+    pub sockets: SocketArgs,
+
     /// Seed of all that is random, such as the arrival times [default: 1]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -218,6 +222,50 @@ pub struct LoadArgs {
     /// What to show while a run goes
     #[arg(long, value_enum, default_value_t = LiveArg::Auto)]
     pub live: LiveArg,
+}
+
+/// What is set on the sockets.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SocketArgs {
+    /// Send small requests at once, or let them wait for the acknowledgement of earlier ones (Nagle's algorithm)
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub nodelay: Switch,
+
+    /// Size of the sockets' send buffers; the kernel doubles it for its own bookkeeping [default: the kernel's choice]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=BUFFER_BYTES_MAX))]
+    pub send_buffer: Option<u32>,
+
+    /// Size of the sockets' receive buffers, likewise [default: the kernel's choice]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=BUFFER_BYTES_MAX))]
+    pub receive_buffer: Option<u32>,
+
+    /// How connections are closed
+    #[arg(long, value_enum, default_value_t = Linger::Fin)]
+    pub linger: Linger,
+}
+
+impl Default for SocketArgs {
+    fn default() -> Self {
+        Self { nodelay: Switch::On, send_buffer: None, receive_buffer: None, linger: Linger::Fin }
+    }
+}
+
+/// `--nodelay`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum Switch {
+    On,
+    Off,
+}
+
+/// `--linger`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Linger {
+    /// In order; the local port is then taken for another minute (TIME-WAIT)
+    Fin,
+    /// By a reset: nothing is left behind, and the target sees an error
+    Reset,
 }
 
 /// `--arrival`
@@ -256,6 +304,8 @@ pub const CONNECTIONS: u32 = 100;
 pub(crate) const RATE_MAX: f64 = 10_000_000.0;
 /// The longest request.
 pub(crate) const PAYLOAD_MAX: u32 = 16_777_216;
+/// The kernel doubles a buffer's size in a signed 32-bit integer.
+const BUFFER_BYTES_MAX: i64 = (1 << 30) - 1;
 /// A day: longer runs are cut into several.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 

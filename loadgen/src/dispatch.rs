@@ -632,6 +632,11 @@ impl Dispatcher {
         self.slots[conn as usize].state == State::Busy
     }
 
+    /// When the request in flight on the connection was sent, monotonic ns.
+    pub fn sent_ns(&self, conn: ConnId) -> u64 {
+        self.slots[conn as usize].sent_ns
+    }
+
     /// The reply has come, whole and right.
     pub fn completed(&mut self, conn: ConnId, now_ns: u64) -> Fate {
         let slot = self.end_flight(conn);

@@ -8,13 +8,15 @@ use thiserror::Error;
 use tidemark_host::cpu::CpuSet;
 
 use crate::capacity::{self, Machine, Towards};
-use crate::cli::{LoadArgs, RunArgs};
+use crate::cli::{Linger, LoadArgs, RunArgs};
 use crate::dispatch::Pace;
 use crate::pacer::SPIN_NS;
 use crate::payload::Payload;
+use crate::resolve;
 use crate::scenario::{Event, FileError, Population, Scenario};
 use crate::schedule::{Arrivals, RateRamp, Schedule};
 use crate::slo::{self, Rule};
+use crate::socket;
 use crate::target::{Target, TargetError};
 
 /// How long the replies to the last requests are waited for; the request timeout where that is shorter.
@@ -86,6 +88,8 @@ pub struct ConnectPlan {
     pub timeout: Duration,
     /// Local addresses; empty leaves it to the kernel.
     pub sources: Vec<IpAddr>,
+    /// What is set on the sockets.
+    pub socket: socket::Options,
 }
 
 /// Connections are dropped, and come back as after a failure.
@@ -220,13 +224,17 @@ impl Plan {
             return Err(PlanError::Usage(why));
         }
         let mut notes = Vec::new();
-        let populations: Vec<PopulationPlan> =
-            scenario.populations.iter().cloned().map(PopulationPlan::new).collect::<Result<_, _>>()?;
+        let populations: Vec<PopulationPlan> = scenario
+            .populations
+            .iter()
+            .map(|population| PopulationPlan::new(population, &scenario, &mut notes))
+            .collect::<Result<_, _>>()?;
+        let socket = socket_options(&scenario, &mut notes)?;
         let mut addresses = populations.iter().flat_map(|population| &population.addresses);
         let is_local = addresses.all(|address| address.ip().is_loopback());
         let (workers, private_fd_tables) = capacity::workers(&scenario, machine, is_local, &mut notes)?;
-        let sources =
-            capacity::sources(scenario.source.as_deref(), machine, &towards(&populations), &mut notes)?;
+        let towards = towards(&populations, &socket);
+        let sources = capacity::sources(scenario.source.as_deref(), machine, &towards, &mut notes)?;
         let cpus = scenario.pin.as_ref().unwrap_or(&machine.cpus);
         check_rules(&scenario.slo, &populations)?;
         Ok(Self {
@@ -241,6 +249,7 @@ impl Plan {
                 in_flight: scenario.connect.in_flight as usize,
                 timeout: scenario.connect.timeout,
                 sources,
+                socket,
             },
             workers,
             private_fd_tables,
@@ -268,10 +277,11 @@ impl Plan {
 }
 
 impl PopulationPlan {
-    fn new(population: Population) -> Result<Self, PlanError> {
+    fn new(population: &Population, scenario: &Scenario, notes: &mut Vec<String>) -> Result<Self, PlanError> {
         let mut addresses = Vec::new();
         for target in &population.targets {
-            addresses.extend(target.resolve()?);
+            let source = scenario.source.as_deref();
+            addresses.extend(resolve::addresses(target, source, scenario.connect.timeout, notes)?);
         }
         let Population {
             name,
@@ -283,7 +293,7 @@ impl PopulationPlan {
             requests_per_connection,
             payload,
             pipeline,
-        } = population;
+        } = population.clone();
         let Some(target) = targets.into_iter().next() else {
             return Err(PlanError::Usage(format!("population '{name}' has no target; name one")));
         };
@@ -319,8 +329,11 @@ impl PopulationPlan {
     }
 
     /// Ports that it needs at once: where connections come and go also those that are not free again yet.
-    fn ports(&self) -> u64 {
-        let visits_per_s = self.requests_per_connection.and(self.arrivals.rate()).unwrap_or(0.0);
+    fn ports(&self, socket: &socket::Options) -> u64 {
+        let visits_per_s = match socket.linger {
+            Linger::Fin => self.requests_per_connection.and(self.arrivals.rate()).unwrap_or(0.0),
+            Linger::Reset => 0.0,
+        };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and bounded")]
         let in_time_wait = (visits_per_s * TIME_WAIT_S) as u64;
         u64::from(self.connections) + in_time_wait
@@ -344,15 +357,24 @@ fn events(events: &[Event], populations: &[PopulationPlan]) -> Vec<EventPlan> {
 }
 
 /// The populations by their addresses: those of one compete for ports.
-fn towards(populations: &[PopulationPlan]) -> Vec<Towards<'_>> {
+fn towards<'a>(populations: &'a [PopulationPlan], socket: &socket::Options) -> Vec<Towards<'a>> {
     let mut all: Vec<Towards<'_>> = Vec::new();
     for population in populations {
         match all.iter_mut().find(|it| it.addresses == population.addresses) {
-            Some(it) => it.connections += population.ports(),
-            None => all.push(Towards { addresses: &population.addresses, connections: population.ports() }),
+            Some(it) => it.connections += population.ports(socket),
+            None => {
+                all.push(Towards { addresses: &population.addresses, connections: population.ports(socket) })
+            }
         }
     }
     all
+}
+
+fn socket_options(scenario: &Scenario, notes: &mut Vec<String>) -> Result<socket::Options, PlanError> {
+    let options = socket::Options::new(&scenario.sockets)
+        .map_err(|error| PlanError::Host(format!("cannot make a socket: {error}")))?;
+    notes.extend(options.notes());
+    Ok(options)
 }
 
 /// Every rule is about populations that there are.

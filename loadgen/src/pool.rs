@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use tidemark_host::tcp_info;
 
 use crate::clock::monotonic_ns;
 use crate::dispatch::{ConnId, Dispatcher, Fate, Window};
 use crate::errors::ErrorKind;
+use crate::handshake::RETRANSMIT_MIN_NS;
 use crate::outstanding::{Asked, Outstanding};
 use crate::ramp::{ATTEMPTS_MAX, Ramp};
 use crate::record::{Kind, Recording};
@@ -57,6 +59,8 @@ pub struct Shared {
     pub script: Script,
     /// Where to connect to and from.
     pub endpoints: Endpoints,
+    /// What is set on the sockets.
+    pub socket: socket::Options,
     /// A handshake that takes longer has failed.
     pub connect_timeout_ns: u64,
     /// Requests that may be in flight on one connection; at least 1.
@@ -73,6 +77,8 @@ enum Link {
     },
     Open {
         stream: TcpStream,
+        /// Segments sent again before it was established, as far as the kernel told; `None` from its first reply on.
+        before_first_reply: Option<u32>,
     },
 }
 
@@ -257,6 +263,7 @@ impl Pool {
         let mut worked = false;
         while let Some(place) = self.dispatcher.expire(now_ns) {
             let conn = place / self.depth();
+            self.first_reply_timed_out(conn);
             // What was asked behind it goes with it.
             self.give_up(conn, ErrorKind::Closed);
             self.renew(conn, now_ns);
@@ -379,7 +386,7 @@ impl Pool {
     /// Writes what is unsent, as far as the socket takes it.
     fn write(&mut self, conn: ConnId) {
         let slot = &mut self.conns[conn as usize];
-        let Link::Open { stream } = &mut slot.link else {
+        let Link::Open { stream, .. } = &mut slot.link else {
             return;
         };
         while slot.unsent_bytes > 0 {
@@ -411,7 +418,7 @@ impl Pool {
         let bits = usize::from(self.index) << (CONN_BITS + GENERATION_BITS)
             | (generation as usize) << CONN_BITS
             | conn as usize;
-        let opened = socket::connect(source, target).and_then(|mut stream| {
+        let opened = socket::connect(&self.shared.socket, source, target).and_then(|mut stream| {
             io.registry.register(&mut stream, Token(bits), Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
         });
@@ -431,7 +438,9 @@ impl Pool {
         slot.link = Link::Down;
         slot.failures = slot.failures.saturating_add(1);
         let gives_up = !slot.was_open && slot.failures >= ATTEMPTS_MAX;
-        self.dispatcher.recording().connection_error(kind);
+        let recording = self.dispatcher.recording();
+        recording.connection_error(kind);
+        recording.handshakes.unanswered += u64::from(kind == ErrorKind::ConnectTimeout);
         if self.is_visited {
             // The visit has failed, and is not tried again: the next one is due by itself.
             self.give_up(conn, kind);
@@ -475,7 +484,9 @@ impl Pool {
         let Link::Connecting { stream, since_ns } = std::mem::replace(&mut slot.link, Link::Down) else {
             return;
         };
-        slot.link = Link::Open { stream };
+        // Asked now, while nothing but the SYN can have been sent again.
+        let info = tcp_info::read(&stream).ok();
+        slot.link = Link::Open { stream, before_first_reply: info.map(|info| info.retransmits) };
         slot.session = Session::new(&self.shared.script);
         slot.unsent_bytes = 0;
         self.settled += usize::from(!slot.was_open);
@@ -486,6 +497,9 @@ impl Pool {
         let recording = self.dispatcher.recording();
         recording.connections.opened += 1;
         recording.record(Kind::Connect, now_ns - since_ns);
+        if let Some(info) = info {
+            recording.handshakes.established(info);
+        }
         if let (true, Some((event, dropped_ns))) = (was_missing, self.last_drop) {
             let dropped = recording.drops.entry(event).or_default();
             dropped.back += 1;
@@ -503,7 +517,7 @@ impl Pool {
     /// closed: then the end itself is still to be read.
     fn read(&mut self, io: &mut Io<'_>, conn: ConnId, peer_closed: bool) {
         for _ in 0..READS_PER_TURN {
-            let Link::Open { stream } = &mut self.conns[conn as usize].link else {
+            let Link::Open { stream, .. } = &mut self.conns[conn as usize].link else {
                 return;
             };
             match stream.read(io.buffer) {
@@ -563,6 +577,7 @@ impl Pool {
         self.conns[conn as usize].failures = 0;
         let Some(asked) = self.outstanding.pop(conn) else { return true };
         let place = conn * self.depth() + ConnId::from(asked.lane);
+        self.first_reply(conn, place, reply.error.is_none(), now_ns);
         let fate = match reply.error {
             Some(kind) => self.dispatcher.answered_with_error(place, kind, now_ns),
             None => self.dispatcher.completed(place, now_ns),
@@ -577,6 +592,42 @@ impl Pool {
             self.renew(conn, now_ns);
         }
         !reply.closes
+    }
+
+    /// Records what a connection's first reply tells of how late it was accepted, if this is the first.
+    fn first_reply(&mut self, conn: ConnId, place: ConnId, is_good: bool, now_ns: u64) {
+        let Some(retransmits_before) = self.take_first(conn) else { return };
+        let service_ns = now_ns.saturating_sub(self.dispatcher.sent_ns(place));
+        let resent = service_ns >= RETRANSMIT_MIN_NS && self.retransmits(conn) > retransmits_before;
+        let handshakes = &mut self.dispatcher.recording().handshakes;
+        handshakes.first_request_retransmitted += u64::from(resent);
+        if is_good {
+            handshakes.first_reply.saturating_record(service_ns);
+        }
+    }
+
+    /// The same when it did not come in time.
+    fn first_reply_timed_out(&mut self, conn: ConnId) {
+        let Some(retransmits_before) = self.take_first(conn) else { return };
+        let resent = self.retransmits(conn) > retransmits_before;
+        let handshakes = &mut self.dispatcher.recording().handshakes;
+        handshakes.first_request_retransmitted += u64::from(resent);
+        handshakes.first_reply_timed_out += 1;
+    }
+
+    fn take_first(&mut self, conn: ConnId) -> Option<u32> {
+        match &mut self.conns[conn as usize].link {
+            Link::Open { before_first_reply, .. } => before_first_reply.take(),
+            Link::Down | Link::Connecting { .. } => None,
+        }
+    }
+
+    /// Segments sent again on the connection so far, as far as the kernel tells.
+    fn retransmits(&self, conn: ConnId) -> u32 {
+        match &self.conns[conn as usize].link {
+            Link::Open { stream, .. } => tcp_info::read(stream).map_or(0, |info| info.retransmits),
+            Link::Down | Link::Connecting { .. } => 0,
+        }
     }
 
     fn end_of_stream(&mut self, conn: ConnId) {
@@ -627,5 +678,27 @@ impl Pool {
     /// Hands over what was recorded, in exchange for an empty recording.
     pub fn swap_recording(&mut self, empty: Recording) -> Recording {
         self.dispatcher.swap_recording(empty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_pair_of_source_and_port_has_the_same_share() {
+        let endpoints = Endpoints {
+            targets: [7, 8, 9].map(|port| SocketAddr::from(([127, 0, 0, 1], port))).to_vec(),
+            sources: [2, 3].map(|last| IpAddr::from([127, 0, 0, last])).to_vec(),
+        };
+        let mut shares = BTreeMap::new();
+        for number in 0..60 {
+            *shares.entry(endpoints.of(number)).or_insert(0) += 1;
+        }
+        assert_eq!(shares.into_values().collect::<Vec<_>>(), [10; 6]);
+        let of_the_kernels_choice = Endpoints { sources: Vec::new(), ..endpoints };
+        assert_eq!(of_the_kernels_choice.of(4), (None, of_the_kernels_choice.targets[1]));
     }
 }

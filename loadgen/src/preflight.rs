@@ -5,13 +5,14 @@ use std::io::{self, ErrorKind as IoErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
+use socket2::Type;
 use thiserror::Error;
 
 use crate::errors::ErrorKind;
 use crate::plan::{Plan, PopulationPlan};
 use crate::schedule::Arrivals;
 use crate::session::{Script, Session};
+use crate::socket;
 use crate::target::Protocol;
 
 /// The longest wait for the one reply, also when a run allows its requests more.
@@ -95,9 +96,10 @@ pub fn check(plan: &Plan, population: &PopulationPlan, script: &Script) -> Resul
         Protocol::Http { .. } => "an HTTP/1.1 server",
     };
     let timeout = plan.timeout.min(REPLY_TIMEOUT_MAX);
-    for &address in &plan.connect.sources {
+    for &from in &plan.connect.sources {
         // Binding is what tells whether an address is this machine's; nothing is sent.
-        UdpSocket::bind((address, 0)).map_err(|source| PreflightError::Source { address, source })?;
+        UdpSocket::bind(socket::local_address(from, address))
+            .map_err(|source| PreflightError::Source { address: from, source })?;
     }
     let stream = connect(address, plan).map_err(|source| PreflightError::Connect { address, source })?;
     if population.arrivals == Arrivals::Idle {
@@ -120,10 +122,8 @@ pub fn check(plan: &Plan, population: &PopulationPlan, script: &Script) -> Resul
 }
 
 fn connect(address: SocketAddr, plan: &Plan) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    if let Some(&source) = plan.connect.sources.first() {
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-    }
+    let source = plan.connect.sources.first().copied();
+    let socket = socket::prepare(Type::STREAM, &plan.connect.socket, source, address)?;
     socket.connect_timeout(&address.into(), plan.connect.timeout)?;
     Ok(socket.into())
 }

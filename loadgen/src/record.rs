@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::errors::ErrorKind;
+use crate::handshake::Handshakes;
 
 /// The shortest latency that is told apart.
 pub const LOWEST_NS: u64 = 1;
@@ -158,6 +159,8 @@ pub struct Recording {
     pub connections: Connections,
     /// Connections dropped on purpose, by the number of the plan's event.
     pub drops: BTreeMap<usize, Dropped>,
+    /// How they came about, in all phases.
+    pub handshakes: Handshakes,
     /// Why requests of the measured window failed.
     pub errors: BTreeMap<ErrorKind, u64>,
     /// Why connections could not be opened or were lost, in all phases.
@@ -186,6 +189,7 @@ impl Recording {
             completed_in_window: 0,
             connections: Connections::default(),
             drops: BTreeMap::new(),
+            handshakes: Handshakes::new(),
             errors: BTreeMap::new(),
             connection_errors: BTreeMap::new(),
             sent_bytes: 0,
@@ -237,6 +241,7 @@ impl Recording {
         for (&event, dropped) in &other.drops {
             self.drops.entry(event).or_default().add(dropped);
         }
+        self.handshakes.add(&other.handshakes);
         add_errors(&mut self.errors, &other.errors);
         add_errors(&mut self.connection_errors, &other.connection_errors);
         self.sent_bytes += other.sent_bytes;
@@ -273,6 +278,7 @@ impl Recording {
         self.completed_in_window = 0;
         self.connections = Connections::default();
         self.drops.clear();
+        self.handshakes.clear();
         self.errors.clear();
         self.connection_errors.clear();
         self.sent_bytes = 0;

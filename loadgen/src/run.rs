@@ -458,6 +458,7 @@ fn shared(plan: &Plan, population: &PopulationPlan) -> Arc<Shared> {
     Arc::new(Shared {
         script: script(plan, population),
         endpoints: Endpoints { targets: population.addresses.clone(), sources: plan.connect.sources.clone() },
+        socket: plan.connect.socket,
         connect_timeout_ns: ns(plan.connect.timeout),
         depth: population.pipeline,
     })

@@ -9,7 +9,7 @@ use tidemark_host::cpu::CpuSet;
 
 pub use file::FileError;
 
-use crate::cli::{ArrivalArg, CONNECTIONS, LoadArgs, RunArgs};
+use crate::cli::{ArrivalArg, CONNECTIONS, LoadArgs, RunArgs, SocketArgs};
 use crate::payload::Payload;
 use crate::plan::PlanError;
 use crate::schedule::{Arrivals, RateRamp};
@@ -47,6 +47,8 @@ pub struct Scenario {
     pub pin: Option<CpuSet>,
     /// Local addresses, as they were written.
     pub source: Option<String>,
+    /// What is set on the sockets.
+    pub sockets: SocketArgs,
     /// Who does what; at least one.
     pub populations: Vec<Population>,
     /// What is done to their connections meanwhile.
@@ -161,6 +163,7 @@ impl Scenario {
             workers: None,
             pin: None,
             source: None,
+            sockets: SocketArgs::default(),
             populations: Vec::new(),
             events: Vec::new(),
             slo: Vec::new(),
@@ -178,6 +181,7 @@ impl Scenario {
         self.workers = load.workers.or(self.workers);
         self.pin = load.pin.clone().or(self.pin.take());
         self.source = load.source.clone().or(self.source.take());
+        self.sockets = load.sockets;
     }
 
     /// Changes all rates alike, so that those of requests, not of visits, come to this many per second.

@@ -1,7 +1,7 @@
 //! What a run is aimed at: `tcp://host:port[-port]`, a bare `host:port`, or `http://host[:port]/path`.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -106,6 +106,9 @@ fn with_authority(
     if host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@') {
         return Err("the host has a character that no host name has");
     }
+    if host.parse().is_ok_and(|address: Ipv6Addr| address.is_unicast_link_local()) {
+        return Err("a link-local address needs its interface, as in [fe80::1%eth0]:7000");
+    }
     let (first_port, last_port) = match (ports, default_port) {
         (Some(ports), _) => parse_ports(ports)?,
         (None, Some(port)) => (port, port),
@@ -147,30 +150,46 @@ fn parse_ports(text: &str) -> Result<(u16, u16), &'static str> {
 }
 
 impl Target {
-    /// The addresses to connect to, one for each port of the range.
+    /// The host's addresses, with the first port: at least one, each once, in the order of the system (RFC 6724).
     ///
     /// # Errors
     /// When the host name has no address.
     pub fn resolve(&self) -> Result<Vec<SocketAddr>, TargetError> {
         let error = |source| TargetError::Resolve { host: self.host.clone(), source };
-        let mut addresses = (self.host.as_str(), self.first_port).to_socket_addrs().map_err(error)?;
-        let address = addresses.next().ok_or_else(|| error(std::io::ErrorKind::NotFound.into()))?;
-        let ports = (self.first_port..=self.last_port).take(PORTS_MAX);
-        Ok(ports.map(|port| SocketAddr::new(address.ip(), port)).collect())
+        let mut addresses = Vec::new();
+        for address in (self.host.as_str(), self.first_port).to_socket_addrs().map_err(error)? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            return Err(error(std::io::ErrorKind::NotFound.into()));
+        }
+        Ok(addresses)
     }
 
-    /// The value of the `host` header.
+    /// One of those addresses with each port of the range.
+    pub fn on_every_port(&self, address: SocketAddr) -> Vec<SocketAddr> {
+        let ports = (self.first_port..=self.last_port).take(PORTS_MAX);
+        let with = |port| {
+            let mut address = address;
+            address.set_port(port);
+            address
+        };
+        ports.map(with).collect()
+    }
+
+    /// The value of the `host` header. An interface means something on this machine alone and is left out (RFC 6874,
+    /// section 4).
     pub fn authority(&self) -> String {
-        let host = self.bracketed_host();
+        let host = bracketed(self.host.split('%').next().unwrap_or_default());
         if self.first_port == HTTP_PORT { host } else { format!("{host}:{}", self.first_port) }
     }
+}
 
-    fn bracketed_host(&self) -> String {
-        match self.host.parse::<IpAddr>() {
-            Ok(IpAddr::V6(_)) => format!("[{}]", self.host),
-            _ => self.host.clone(),
-        }
-    }
+/// Only an IPv6 address has a colon in it.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 impl fmt::Display for Target {
@@ -179,7 +198,7 @@ impl fmt::Display for Target {
             Protocol::Echo => ("tcp", ""),
             Protocol::Http { path } => ("http", path.as_str()),
         };
-        write!(f, "{scheme}://{}:{}", self.bracketed_host(), self.first_port)?;
+        write!(f, "{scheme}://{}:{}", bracketed(&self.host), self.first_port)?;
         if self.last_port != self.first_port {
             write!(f, "-{}", self.last_port)?;
         }
@@ -206,6 +225,7 @@ mod tests {
             ("127.0.0.1:7000", "tcp://127.0.0.1:7000"),
             ("tcp://localhost:7000-7015", "tcp://localhost:7000-7015"),
             ("tcp://[::1]:7000", "tcp://[::1]:7000"),
+            ("[fe80::1%eth0]:7000", "tcp://[fe80::1%eth0]:7000"),
             ("http://localhost", "http://localhost:80/"),
             ("http://localhost:8080/health?x=1", "http://localhost:8080/health?x=1"),
             ("http://localhost:8080?x=1", "http://localhost:8080/?x=1"),
@@ -229,6 +249,7 @@ mod tests {
             "::1:80",
             "[::1:80",
             "[::1]x",
+            "[fe80::1]:80",
             "https://host/",
             "udp://host:1",
             "http://",
@@ -244,8 +265,18 @@ mod tests {
     #[test]
     fn a_range_gives_an_address_for_each_port() {
         let target: Target = "127.0.0.1:7000-7002".parse().unwrap();
-        let ports: Vec<u16> = target.resolve().unwrap().iter().map(SocketAddr::port).collect();
+        let found = target.resolve().unwrap();
+        assert_eq!(found, ["127.0.0.1:7000".parse().unwrap()]);
+        let ports: Vec<u16> = target.on_every_port(found[0]).iter().map(SocketAddr::port).collect();
         assert_eq!(ports, [7000, 7001, 7002]);
+    }
+
+    #[test]
+    fn an_interface_stays_with_the_address_and_out_of_the_header() {
+        let target: Target = "http://[fe80::1%7]:8080/".parse().unwrap();
+        let address: SocketAddr = "[fe80::1%7]:8080".parse().unwrap();
+        assert_eq!(target.on_every_port(address), [address]);
+        assert_eq!(target.authority(), "[fe80::1]:8080");
     }
 
     proptest! {

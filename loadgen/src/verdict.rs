@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::errors::error_list;
+use crate::handshake;
 use crate::observe::{Observed, run_queue_fraction};
 use crate::record::{Kind, Recording};
 use crate::report::units::{Count, Ns, Percent, Percentile};
@@ -394,6 +395,7 @@ fn warnings(facts: &Facts<'_>) -> Vec<Finding> {
         );
         warnings.push(finding("censored", censored as f64, 0.0, text));
     }
+    warnings.extend(handshake::findings(facts.total));
     warnings
 }
 

@@ -14,4 +14,5 @@ pub mod facts;
 pub mod fdtable;
 pub mod limits;
 pub mod proc;
+pub mod tcp_info;
 pub mod wake;

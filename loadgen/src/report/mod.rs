@@ -3,6 +3,7 @@
 //! Its shape is an interface: fields are added, and `schema_version` goes up when one changes its meaning or goes away.
 
 pub mod files;
+pub mod handshakes;
 pub mod hlog;
 pub mod table;
 pub mod units;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tidemark_host::facts::{self, Facts};
 use tidemark_program::Exit;
 
+use self::handshakes::HandshakeFigures;
 use crate::errors::ErrorKind;
 use crate::observe::{Observed, run_queue_fraction};
 use crate::plan::{Plan, PopulationPlan};
@@ -104,6 +106,9 @@ pub struct Population {
     pub wait: Latency,
     /// Connection set-up.
     pub connect: Latency,
+    /// Why connection set-up took so long, in all phases.
+    #[serde(default)]
+    pub handshakes: HandshakeFigures,
     /// Replies within the measured window, per second of it; those of the drain are in `arrivals` and not here.
     pub completed_per_s: f64,
     /// Why requests failed, by kind.
@@ -396,6 +401,7 @@ fn population(run: &Plan, plan: &PopulationPlan, result: &PopulationResult, meas
         lag: latency(Kind::Lag),
         wait: latency(Kind::Wait),
         connect: latency(Kind::Connect),
+        handshakes: HandshakeFigures::from(&total.handshakes),
         completed_per_s: if measured_s > 0.0 { total.completed_in_window as f64 / measured_s } else { 0.0 },
         errors: by_name(&total.errors),
         connection_errors: by_name(&total.connection_errors),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::handshakes;
 use super::units::{Count, Ns, Percent, Percentile};
 use super::{Latency, Population, Report};
 use crate::record::Kind;
@@ -117,6 +118,7 @@ fn accounts(out: &mut String, population: &Population) {
         let _ = write!(line, ", {} closed after their visit", Count(connections.closed));
     }
     let _ = writeln!(out, "connections  {line}");
+    handshakes::write_lines(out, &population.handshakes);
     for drop in &population.drops {
         let back = match drop.recovered_after_s {
             Some(after_s) => format!("all back after {after_s:.3} s"),

@@ -16,5 +16,6 @@ mod search;
 mod shown;
 mod signals;
 mod slo;
+mod sockets;
 mod stall;
 mod usage;

@@ -178,6 +178,10 @@ impl Running {
         self.process.signal(signal);
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.process.0)
+    }
+
     /// Whether it ends within `patience`.
     pub(crate) fn ends_within(&self, patience: Duration) -> bool {
         self.process.ends_within(patience)

@@ -39,6 +39,10 @@ fn values_that_make_no_sense_are_told_with_what_would() {
     assert_told("run 127.0.0.1:1 --json report.json", &["--json"]);
     assert_told("run 127.0.0.1:1 --pin 99999", &["--pin"]);
     assert_told("run 127.0.0.1:1 --source nowhere", &["--source"]);
+    assert_told("run 127.0.0.1:1 --nodelay yes", &["--nodelay", "on, off"]);
+    assert_told("run 127.0.0.1:1 --send-buffer 0", &["--send-buffer", "1..=1073741823"]);
+    assert_told("run 127.0.0.1:1 --receive-buffer 64K", &["--receive-buffer"]);
+    assert_told("run 127.0.0.1:1 --linger 5s", &["--linger", "fin, reset"]);
     assert_told("run 127.0.0.1:1 --metrics 9465", &["--metrics", "127.0.0.1:9465"]);
     assert_told("run 127.0.0.1:1 --metrics-linger 1s", &["--metrics <ADDR:PORT>"]);
 }
@@ -55,6 +59,8 @@ fn targets_that_are_none_are_told_with_how_to_write_one() {
         assert_told(&format!("run {target}"), &["tcp://HOST:PORT"]);
     }
     assert_told("run https://127.0.0.1/", &["TLS"]);
+    assert_told("run [fe80::1]:1", &["needs its interface", "[fe80::1%eth0]:7000"]);
+    assert_told("run [fe80::1%no-such-link]:1", &["fe80::1%no-such-link", "cannot be resolved"]);
     assert_told("run name.invalid:1", &["name.invalid", "cannot be resolved"]);
 }
 

@@ -1,0 +1,103 @@
+//! How connections came about, in the report and in the table.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::Latency;
+use super::units::{Count, Ns};
+use crate::handshake::Handshakes;
+
+/// What there is in a report of [`Handshakes`], in all phases of the run. The quantiles are within 1 % above the recorded
+/// value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HandshakeFigures {
+    /// Connections established, of which the kernel was asked.
+    pub established: u64,
+    /// Those of them whose SYN was sent more than once.
+    pub syn_retransmitted: u64,
+    /// Attempts whose SYN had no answer by the connect timeout.
+    pub unanswered: u64,
+    /// SYN to SYN-ACK as the kernel measured it, where the SYN was sent once.
+    pub round_trip: Latency,
+    /// The first request of a connection, sent to done.
+    pub first_reply: Latency,
+    /// Connections whose first request was sent more than once.
+    pub first_request_retransmitted: u64,
+    /// Connections whose first request had no reply in time.
+    pub first_reply_timed_out: u64,
+}
+
+impl From<&Handshakes> for HandshakeFigures {
+    fn from(handshakes: &Handshakes) -> Self {
+        Self {
+            established: handshakes.established,
+            syn_retransmitted: handshakes.syn_retransmitted,
+            unanswered: handshakes.unanswered,
+            round_trip: Latency::from(&handshakes.round_trip),
+            first_reply: Latency::from(&handshakes.first_reply),
+            first_request_retransmitted: handshakes.first_request_retransmitted,
+            first_reply_timed_out: handshakes.first_reply_timed_out,
+        }
+    }
+}
+
+/// Writes a line of the handshakes and one of the first replies; none of what there is not.
+pub(super) fn write_lines(out: &mut String, figures: &HandshakeFigures) {
+    let handshakes = [
+        shown("round trip ", &figures.round_trip),
+        counted(figures.syn_retransmitted, "with their SYN sent again"),
+        counted(figures.unanswered, "attempts unanswered"),
+    ];
+    write_line(out, "handshakes", handshakes);
+    let first_replies = [
+        shown("", &figures.first_reply),
+        counted(figures.first_request_retransmitted, "with their request sent again"),
+        counted(figures.first_reply_timed_out, "timed out"),
+    ];
+    write_line(out, "first reply", first_replies);
+}
+
+fn write_line(out: &mut String, label: &str, parts: [Option<String>; 3]) {
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if !parts.is_empty() {
+        let _ = writeln!(out, "{label:12} {}", parts.join("; "));
+    }
+}
+
+fn shown(what: &str, latency: &Latency) -> Option<String> {
+    let Latency { count, p50_ns, p99_ns, max_ns, .. } = *latency;
+    (count > 0).then(|| format!("{what}p50 {}, p99 {}, max {}", Ns(p50_ns), Ns(p99_ns), Ns(max_ns)))
+}
+
+fn counted(count: u64, what: &str) -> Option<String> {
+    (count > 0).then(|| format!("{} {what}", Count(count)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_host::tcp_info::TcpInfo;
+
+    use super::*;
+
+    fn lines(handshakes: &Handshakes) -> String {
+        let mut out = String::new();
+        write_lines(&mut out, &HandshakeFigures::from(handshakes));
+        out
+    }
+
+    #[test]
+    fn only_what_there_is_has_a_line() {
+        let mut handshakes = Handshakes::new();
+        let mut shown = vec![lines(&handshakes)];
+        handshakes.established(TcpInfo { retransmits: 0, round_trip_us: 250 });
+        shown.push(lines(&handshakes));
+        handshakes.established(TcpInfo { retransmits: 2, round_trip_us: 1000 });
+        handshakes.unanswered = 1200;
+        handshakes.first_reply.record(3_000_000).unwrap();
+        handshakes.first_request_retransmitted = 3;
+        handshakes.first_reply_timed_out = 4;
+        shown.push(lines(&handshakes));
+        insta::assert_snapshot!(shown.join("--\n"));
+    }
+}
