@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::iter::Peekable;
 
 use crate::errors::ErrorKind;
+use crate::gaps::GapSample;
 use crate::record::{Kind, Recording};
 use crate::schedule::Share;
 
@@ -93,6 +94,7 @@ pub struct Dispatcher {
     in_flight: usize,
     /// Set when a closed loop was found to have come to its end.
     is_closed_loop_over: bool,
+    gaps: GapSample,
     recording: Recording,
 }
 
@@ -111,6 +113,7 @@ impl Dispatcher {
             deadlines: VecDeque::new(),
             in_flight: 0,
             is_closed_loop_over: false,
+            gaps: GapSample::default(),
             recording: Recording::new(),
         }
     }
@@ -223,6 +226,7 @@ impl Dispatcher {
                     self.count_scheduled(intended_ns, window);
                     if window.measures(intended_ns) {
                         self.recording.record(Kind::Lag, now_ns - intended_ns);
+                        self.gaps.taken_up(intended_ns, now_ns);
                         self.recording.taken_up_in_time += u64::from(now_ns < window.until_ns);
                     }
                     self.waiting.push_back(Waiting { intended_ns, taken_up_ns: now_ns });
@@ -411,6 +415,7 @@ impl Dispatcher {
             self.count_scheduled(intended_ns, window);
             self.never_sent(intended_ns, now_ns, window);
         }
+        self.recording.gaps_by_worker_ns.push(self.gaps.take());
     }
 
     fn never_sent(&mut self, intended_ns: u64, now_ns: u64, window: Window) {

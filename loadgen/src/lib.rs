@@ -2,7 +2,7 @@
 //! arrival, and declares its own run invalid when the generator was the bottleneck.
 //!
 //! Data flows one way: `argv -> Plan -> Schedule -> worker <-> session -> Recorder -> merge -> Report -> files,
-//! table, verdict, exit code`. [`schedule`], [`dispatch`], [`record`], [`verdict`], [`stats`], [`slo`] and [`search`] are
+//! table, verdict, exit code`. [`schedule`], [`dispatch`], [`record`], [`gaps`], [`verdict`], [`stats`], [`slo`] and [`search`] are
 //! pure: they take time and facts as arguments and touch neither sockets nor clocks; [`search::steps`] runs what a search asks for.
 
 pub mod capacity;
@@ -12,6 +12,7 @@ pub mod collect;
 pub mod dispatch;
 pub mod doctor;
 pub mod errors;
+pub mod gaps;
 pub mod interrupt;
 pub mod live;
 pub mod metrics;

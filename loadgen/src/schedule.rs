@@ -39,6 +39,14 @@ impl Arrivals {
             Self::Constant { rate } | Self::Poisson { rate } => Some(rate),
         }
     }
+
+    /// Arrivals per second that were to be independent of each other.
+    pub fn poisson_rate(self) -> Option<f64> {
+        match self {
+            Self::Poisson { rate } => Some(rate),
+            _ => None,
+        }
+    }
 }
 
 /// One worker's part of a [`Schedule`].

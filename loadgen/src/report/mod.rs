@@ -393,9 +393,12 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
     let verdicts = plan.populations.iter().zip(&outcome.populations).map(|(plan_of, result)| {
         verdict::judge(&verdict::Facts {
             is_open_loop: plan_of.arrivals.rate().is_some(),
+            poisson_rate: plan_of.arrivals.poisson_rate(),
             expected_arrivals: result.expected_arrivals,
             total: &result.total,
+            rows: &result.rows,
             connections_requested: plan_of.connections.into(),
+            is_pinned: plan.pin.is_some(),
             workers: &outcome.workers,
             observed: &outcome.observed,
             ended: outcome.ended,

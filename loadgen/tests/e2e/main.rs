@@ -16,4 +16,5 @@ mod shown;
 mod signals;
 mod slo;
 mod stall;
+mod starved;
 mod usage;
