@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::iter::Peekable;
 
 use crate::errors::ErrorKind;
+use crate::gaps::GapSample;
 use crate::record::{Kind, Recording};
 use crate::schedule::Share;
 
@@ -201,6 +202,7 @@ pub struct Dispatcher {
     deadlines: VecDeque<Deadline>,
     /// Requests that were sent and have not ended, and visits that are being opened.
     in_flight: usize,
+    gaps: GapSample,
     recording: Recording,
 }
 
@@ -222,6 +224,7 @@ impl Dispatcher {
             waiting: VecDeque::new(),
             deadlines: VecDeque::new(),
             in_flight: 0,
+            gaps: GapSample::default(),
             recording: Recording::new(),
         };
         if dispatcher.source.is_visits() {
@@ -495,6 +498,9 @@ impl Dispatcher {
                     self.take_next();
                     self.count_scheduled(intended_ns, window);
                     self.record_lag(intended_ns, now_ns, window);
+                    if window.measures(intended_ns) {
+                        self.gaps.taken_up(intended_ns, now_ns);
+                    }
                     self.waiting.push_back(Waiting { intended_ns, taken_up_ns: now_ns });
                 }
                 _ => return,
@@ -753,6 +759,7 @@ impl Dispatcher {
             self.count_scheduled(intended_ns, window);
             self.never_sent(intended_ns, now_ns, window);
         }
+        self.recording.gaps_by_worker_ns.push(self.gaps.take());
     }
 
     fn never_sent(&mut self, intended_ns: u64, now_ns: u64, window: Window) {

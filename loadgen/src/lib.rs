@@ -2,8 +2,8 @@
 //! arrival, and declares its own run invalid when the generator was the bottleneck.
 //!
 //! Data flows one way: `argv, file -> Scenario -> Plan -> Schedule -> worker <-> session -> Recorder -> merge -> Report -> files,
-//! table, verdict, exit code`. [`schedule`], [`dispatch`], [`record`], [`verdict`], [`slo`] and [`search`] are pure: they
-//! take time and facts as arguments and touch neither sockets nor clocks; [`search::steps`] runs what a search asks for.
+//! table, verdict, exit code`. [`schedule`], [`dispatch`], [`record`], [`gaps`], [`verdict`], [`stats`], [`slo`] and [`search`] are
+//! pure: they take time and facts as arguments and touch neither sockets nor clocks; [`search::steps`] runs what a search asks for.
 
 pub mod capacity;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod collect;
 pub mod dispatch;
 pub mod doctor;
 pub mod errors;
+pub mod gaps;
 pub mod handshake;
 pub mod interrupt;
 pub mod live;
@@ -34,6 +35,7 @@ pub mod search;
 pub mod session;
 pub mod slo;
 pub mod socket;
+pub mod stats;
 pub mod target;
 pub mod verdict;
 pub mod worker;

@@ -146,6 +146,11 @@ impl PopulationPlan {
         self.arrivals.rate().is_some()
     }
 
+    /// The rate of Poisson arrivals that have the same one throughout; none of others.
+    pub fn poisson_rate(&self) -> Option<f64> {
+        self.arrivals.poisson_rate().filter(|_| self.ramp.is_none())
+    }
+
     /// The intended times of all its requests, or visits; none without such.
     pub fn schedule(&self, seed: u64, index: usize) -> Option<Schedule> {
         Some(Schedule::new(self.arrivals, seed, index)?.ramped(self.ramp))
@@ -363,7 +368,7 @@ fn towards<'a>(populations: &'a [PopulationPlan], socket: &socket::Options) -> V
         match all.iter_mut().find(|it| it.addresses == population.addresses) {
             Some(it) => it.connections += population.ports(socket),
             None => {
-                all.push(Towards { addresses: &population.addresses, connections: population.ports(socket) })
+                all.push(Towards { addresses: &population.addresses, connections: population.ports(socket) });
             }
         }
     }

@@ -14,6 +14,9 @@ pub const HIGHEST_NS: u64 = 60_000_000_000;
 /// Significant decimal digits that a histogram keeps: a figure read from it is within 0.1 %.
 pub const SIGNIFICANT_DIGITS: u8 = 3;
 
+/// Lag below this is trusted whatever the response: it is what a wake-up costs.
+pub const LAG_FLOOR_NS: u64 = 50_000;
+
 /// The kinds of latency, in the order of every table and file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -76,8 +79,12 @@ pub struct Account {
 impl Account {
     /// Whether every arrival ended in exactly one outcome.
     pub fn balances(&self) -> bool {
-        self.scheduled
-            == self.completed + self.errored + self.timed_out + self.in_flight_at_end + self.never_sent
+        self.scheduled == self.outcomes()
+    }
+
+    /// Arrivals that ended in some way.
+    pub fn outcomes(&self) -> u64 {
+        self.completed + self.errored + self.timed_out + self.in_flight_at_end + self.never_sent
     }
 
     /// Adds another worker's or interval's account.
@@ -169,6 +176,8 @@ pub struct Recording {
     pub sent_bytes: u64,
     /// Bytes of replies that came, all phases.
     pub received_bytes: u64,
+    /// Samples of the gaps between arrivals as they were taken up, ns: one of each worker, handed over at its end.
+    pub gaps_by_worker_ns: Vec<Vec<u64>>,
 }
 
 impl Default for Recording {
@@ -194,6 +203,7 @@ impl Recording {
             connection_errors: BTreeMap::new(),
             sent_bytes: 0,
             received_bytes: 0,
+            gaps_by_worker_ns: Vec::new(),
         }
     }
 
@@ -246,6 +256,7 @@ impl Recording {
         add_errors(&mut self.connection_errors, &other.connection_errors);
         self.sent_bytes += other.sent_bytes;
         self.received_bytes += other.received_bytes;
+        self.gaps_by_worker_ns.extend_from_slice(&other.gaps_by_worker_ns);
     }
 
     /// Takes out what was measured of requests, and leaves what is told of connections.
@@ -261,6 +272,7 @@ impl Recording {
         requests.taken_up_in_time = std::mem::take(&mut self.taken_up_in_time);
         requests.follow_ups = std::mem::take(&mut self.follow_ups);
         requests.completed_in_window = std::mem::take(&mut self.completed_in_window);
+        requests.gaps_by_worker_ns = std::mem::take(&mut self.gaps_by_worker_ns);
         requests
     }
 
@@ -283,6 +295,7 @@ impl Recording {
         self.connection_errors.clear();
         self.sent_bytes = 0;
         self.received_bytes = 0;
+        self.gaps_by_worker_ns.clear();
     }
 }
 

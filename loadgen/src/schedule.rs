@@ -53,6 +53,14 @@ impl Arrivals {
             Self::Constant { rate } | Self::Poisson { rate } => Some(rate),
         }
     }
+
+    /// Arrivals per second that were to be independent of each other.
+    pub fn poisson_rate(self) -> Option<f64> {
+        match self {
+            Self::Poisson { rate } => Some(rate),
+            _ => None,
+        }
+    }
 }
 
 /// How the rate of arrivals rises, or falls, before it is what was asked for.

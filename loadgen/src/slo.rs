@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use self::decimal::Decimal;
 pub use self::parse::{RuleError, nearest};
-use crate::record::{Kind, Recording};
+use crate::record::{Kind, LAG_FLOOR_NS, Recording};
 use crate::report::units::{Count, Ns, Percent, Percentile};
 use crate::verdict;
 
@@ -422,8 +422,7 @@ impl Measured<'_> {
         }
         let Some(percentile) = statistic.percentile() else {
             let [lag_ns, of_ns] = [Kind::Lag, kind].map(|kind| self.total.histogram(kind).mean());
-            let is_small =
-                lag_ns <= verdict::LAG_FLOOR_NS as f64 || lag_ns <= of_ns * verdict::LAG_FRACTION_MAX;
+            let is_small = lag_ns <= LAG_FLOOR_NS as f64 || lag_ns <= of_ns * verdict::LAG_FRACTION_MAX;
             let why = || "the generator's own lag is more than a tenth of the mean".to_owned();
             return (!is_small).then(why);
         };

@@ -14,8 +14,9 @@ use crate::worker::INTERVAL_NS;
 
 /// The checks of a verdict that make sense before the end: what they find does not go away by waiting. The account cannot
 /// balance while requests are in flight, and what was taken up is all that counts as scheduled so far.
-const CHECKS: [&str; 7] = [
+const CHECKS: [&str; 8] = [
     "connections_failed",
+    "exhausted",
     "connections_lost",
     "saturated",
     "listen_overflows",
@@ -72,9 +73,12 @@ fn so_far(
         let verdict = verdict::judge(&Facts {
             is_open_loop: plan.is_open_loop(),
             is_idle: plan.arrivals == Arrivals::Idle,
+            poisson_rate: None,
             expected_arrivals: None,
             total,
+            rows: &[],
             connections_requested: plan.connections.into(),
+            is_pinned: false,
             workers: &[],
             observed,
             ended: Ended::AsPlanned,

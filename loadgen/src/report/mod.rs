@@ -439,9 +439,12 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
         let verdict = verdict::judge(&verdict::Facts {
             is_open_loop: plan_of.is_open_loop(),
             is_idle: plan_of.arrivals == Arrivals::Idle,
+            poisson_rate: plan_of.poisson_rate(),
             expected_arrivals: result.expected_arrivals,
             total: &result.total,
+            rows: &result.rows,
             connections_requested: plan_of.connections.into(),
+            is_pinned: plan.pin.is_some(),
             workers: &outcome.workers,
             observed: &outcome.observed,
             ended: outcome.ended,

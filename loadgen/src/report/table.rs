@@ -8,7 +8,7 @@ use super::{Latency, Population, Report};
 use crate::record::Kind;
 use crate::schedule::Arrivals;
 use crate::slo::Judgement;
-use crate::verdict::Finding;
+use crate::verdict::{Check, Finding};
 
 const COLUMN_WIDTH: usize = 9;
 
@@ -185,7 +185,7 @@ fn verdict(out: &mut String, report: &Report) {
         None if report.is_open_loop() => ", trusted nowhere".to_owned(),
         None => String::new(),
     };
-    let _ = writeln!(out, "{state}{trust}");
+    let _ = writeln!(out, "{state}{trust}{}", passed(&verdict.checks));
     if let Some(why) = &verdict.trust_ends_because {
         let _ = writeln!(out, "  * {why}");
     }
@@ -196,6 +196,12 @@ fn verdict(out: &mut String, report: &Report) {
     };
     list(out, "because", &verdict.reasons);
     list(out, "note", &verdict.warnings);
+}
+
+/// How many checks there were: those that are not ok follow with their figures, the others are in the report.
+fn passed(checks: &[Check]) -> String {
+    let ok = checks.iter().filter(|check| check.ok).count();
+    if checks.is_empty() { String::new() } else { format!(" ({ok} of {} checks passed)", checks.len()) }
 }
 
 /// Each rule with its figure and how it stands.

@@ -1,14 +1,22 @@
 //! What a step says about its load: whether the rules were kept, and if the run is INVALID, whose doing that is. Pure.
 
 use super::Outcome;
-use crate::errors::ErrorKind;
 use crate::report::Report;
 use crate::slo::{Judgement, Standing};
 use crate::verdict::{Ended, Finding};
 
 /// The checks of a verdict that speak of the generator or its machine. All others are what a target does that does not
 /// carry its load.
-const GENERATORS: [&str; 5] = ["account", "rate", "trust", "softnet_dropped", "conntrack_dropped"];
+const GENERATORS: [&str; 8] = [
+    "account",
+    "rate",
+    "arrival_process",
+    "trust",
+    "starved",
+    "exhausted",
+    "softnet_dropped",
+    "conntrack_dropped",
+];
 
 /// What the run of a step came to, and why it was not kept.
 pub fn outcome_of(report: &Report) -> (Outcome, Vec<String>) {
@@ -35,12 +43,6 @@ pub fn outcome_of(report: &Report) -> (Outcome, Vec<String>) {
 fn is_the_generators(reason: &Finding, report: &Report) -> bool {
     match reason.check.as_str() {
         "nothing_measured" => report.populations.iter().all(|population| population.arrivals.scheduled == 0),
-        // Who has no port or descriptor left never came as far as the target.
-        "connections_failed" => report.populations.iter().any(|population| {
-            [ErrorKind::PortsExhausted, ErrorKind::DescriptorsExhausted]
-                .iter()
-                .any(|kind| population.connection_errors.contains_key(&kind.to_string()))
-        }),
         // Otherwise more arrivals waited for the target than memory is kept for.
         "ended" => report.run.ended == Ended::Interrupted,
         check => GENERATORS.contains(&check),
@@ -110,8 +112,9 @@ mod tests {
         let mut both = with_reason("fell_behind");
         both.verdict.reasons.extend(with_reason("rate").verdict.reasons);
         assert_eq!(outcome_of(&both).0, Outcome::Invalid, "a target may well fall behind what is late");
+        // Who has no port or descriptor left never came as far as the target.
         let mut no_port = with_reason("connections_failed");
-        no_port.populations[0].connection_errors.insert("ports_exhausted".to_owned(), 1);
+        no_port.verdict.reasons.extend(with_reason("exhausted").verdict.reasons);
         assert_eq!(outcome_of(&no_port).0, Outcome::Invalid);
         let mut nothing_due = with_reason("nothing_measured");
         nothing_due.populations[0].arrivals.scheduled = 0;

@@ -18,4 +18,5 @@ mod signals;
 mod slo;
 mod sockets;
 mod stall;
+mod starved;
 mod usage;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
 
 /// Nothing here takes a tenth of it, also on a machine that is busy with other tests.
@@ -71,6 +72,24 @@ impl FaultyServer {
     /// Its connections stay, and nothing answers on them any more.
     pub(crate) fn freeze(&self) {
         self.process.signal(Signal::STOP);
+    }
+}
+
+/// A process that takes what it can get of one CPU.
+pub(crate) struct BusyLoop {
+    _process: Guarded,
+}
+
+impl BusyLoop {
+    pub(crate) fn on(cpu: usize) -> Self {
+        let mut command = Command::new("sh");
+        // It also ends when this process does.
+        command.args(["-c", "while kill -0 $PPID 2> /dev/null; do :; done"]);
+        let process = Guarded(command.spawn().unwrap());
+        let mut cpus = CpuSet::new();
+        cpus.set(cpu);
+        sched_setaffinity(Some(Pid::from_child(&process.0)), &cpus).unwrap();
+        Self { _process: process }
     }
 }
 

@@ -12,8 +12,15 @@ use tidemark_loadgen::report::{ArrivalCounts, Population, Report};
 use crate::processes::{Finished, Loadgen};
 
 /// Checks that a machine which is busy with other things may fail. All others are about what was counted.
-const CHECKS_OF_THE_MACHINE: [&str; 5] =
-    ["rate", "trust", "listen_overflows", "softnet_dropped", "conntrack_dropped"];
+const CHECKS_OF_THE_MACHINE: [&str; 7] = [
+    "rate",
+    "arrival_process",
+    "trust",
+    "starved",
+    "listen_overflows",
+    "softnet_dropped",
+    "conntrack_dropped",
+];
 
 /// The report of the newest run, after what holds for every report has been checked.
 #[track_caller]
@@ -24,6 +31,8 @@ pub(crate) fn report(loadgen: &Loadgen, finished: &Finished) -> Report {
     assert_eq!(report.schema_version, 1);
     assert_eq!(report.verdict.valid, report.verdict.reasons.is_empty(), "{:?}", report.verdict);
     assert_eq!(finished.code, Some(if report.verdict.valid { 0 } else { 3 }), "{finished:?}");
+    let decided = report.verdict.checks.iter().filter(|check| check.decides);
+    assert_eq!(report.verdict.valid, decided.fold(true, |ok, check| ok & check.ok), "{:?}", report.verdict);
     for population in &report.populations {
         let arrivals = &population.arrivals;
         assert_balances(arrivals);
