@@ -134,10 +134,11 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
 const LATE: [&str; 4] = ["rate", "arrival_process", "trust", "starved"];
 
 fn checks(facts: &Facts<'_>, trusted_to: Option<f64>) -> Vec<Check> {
-    let mut checks = vec![ended_early(facts), account(facts)];
+    let mut checks = vec![ended_early(facts)];
     if !facts.is_idle {
         checks.push(nothing_measured(facts));
     }
+    checks.push(account(facts));
     checks.extend(rate(facts));
     checks.extend(arrival_process(facts));
     checks.extend(fell_behind(facts));
