@@ -45,7 +45,7 @@ fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
     } else {
         format!("{}results in {}\n", table::render(&report), dir.path.display())
     };
-    let finished = dir.finish(&report);
+    let finished = dir.finish(&report, &completed.outcome.totals());
     // Whoever reads the output may have gone (`| head`); the verdict stands all the same.
     drop(io::stdout().write_all(shown.as_bytes()));
     finished.map_err(|(path, source)| run::output_error(&path, source))?;

@@ -2,7 +2,9 @@
 //!
 //! Its shape is an interface: fields are added, and `schema_version` goes up when one changes its meaning or goes away.
 
+pub mod csv;
 pub mod files;
+pub mod hgrm;
 pub mod hlog;
 pub mod table;
 pub mod units;
