@@ -6,6 +6,7 @@ pub mod csv;
 pub mod files;
 pub mod hgrm;
 pub mod hlog;
+pub mod interval;
 pub mod table;
 pub mod units;
 
