@@ -38,6 +38,8 @@ pub enum Ended {
     Interrupted,
     /// Because too many arrivals waited for a connection.
     BacklogFull,
+    /// By a kill or a crash: nobody was left to end it.
+    CutOff,
 }
 
 /// What a verdict is made from, of one population.
@@ -136,6 +138,7 @@ fn ended_early(facts: &Facts<'_>) -> Option<Finding> {
         Ended::AsPlanned => return None,
         Ended::Interrupted => "it was interrupted",
         Ended::BacklogFull => "more arrivals waited for a connection than memory is kept for; lower the rate",
+        Ended::CutOff => "it was killed, or it crashed",
     };
     let text = format!("measured {:.1} s of {:.1} s: {why}", facts.measured_s, facts.planned_s);
     Some(finding("ended", facts.measured_s, facts.planned_s, text))

@@ -8,7 +8,8 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{Report, csv, hgrm};
+use super::stored::REPORT_NAME;
+use super::{Report, csv, hgrm, partial};
 use crate::record::{Kind, Recording};
 
 /// Runs that may start in the same second before their directories run out of names.
@@ -64,9 +65,13 @@ impl RunDir {
             }
         }
         self.write_text("series.csv", &csv::render(&report.series))?;
-        // Last of all: where it is, everything else is there too.
-        self.write("report.json", report)?;
-        self.point_latest()
+        // Last of all: where it is, the run came to its end, and everything else is there too.
+        self.write(REPORT_NAME, report)?;
+        let partial = self.path.join(partial::FILE_NAME);
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err((partial, error)),
+            _ => self.point_latest(),
+        }
     }
 
     /// Writes a file of the directory anew, as JSON.

@@ -2,11 +2,17 @@
 //!
 //! Its shape is an interface: fields are added, and `schema_version` goes up when one changes its meaning or goes away.
 
+pub mod compare;
 pub mod csv;
+pub mod difference;
 pub mod files;
 pub mod hgrm;
 pub mod hlog;
 pub mod interval;
+pub mod merge;
+pub mod partial;
+pub mod read;
+pub mod stored;
 pub mod table;
 pub mod units;
 
@@ -18,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use tidemark_host::facts::{self, Facts};
 use tidemark_program::Exit;
 
+use crate::dispatch::Window;
 use crate::errors::ErrorKind;
 use crate::observe::{Observed, run_queue_fraction};
 use crate::plan::{Plan, PopulationPlan};
@@ -33,7 +40,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// [`SCHEMA_VERSION`].
+    /// The version of this shape: it goes up when a field changes its meaning or goes away.
     pub schema_version: u32,
     /// Which run it was.
     pub run: Run,
@@ -54,6 +61,24 @@ pub struct Report {
     /// The rules that the run was to keep, each held against it.
     #[serde(default)]
     pub slo: Vec<Judgement>,
+    /// The runs that it is merged from; empty for a run itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_from: Vec<Part>,
+}
+
+/// One of the runs that a report is merged from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its id.
+    pub run: String,
+    /// When its measurement began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// How long it measured.
+    pub measured_s: f64,
+    /// The machine that its generator ran on.
+    pub hostname: String,
+    /// Whether it was valid.
+    pub valid: bool,
 }
 
 /// Identity of a run.
@@ -119,6 +144,16 @@ impl Population {
             Kind::Lag => &self.lag,
             Kind::Wait => &self.wait,
             Kind::Connect => &self.connect,
+        }
+    }
+
+    pub(crate) fn latency_mut(&mut self, kind: Kind) -> &mut Latency {
+        match kind {
+            Kind::Response => &mut self.response,
+            Kind::Service => &mut self.service,
+            Kind::Lag => &mut self.lag,
+            Kind::Wait => &mut self.wait,
+            Kind::Connect => &mut self.connect,
         }
     }
 }
@@ -293,7 +328,10 @@ impl Report {
             .populations
             .iter()
             .zip(&outcome.populations)
-            .map(|(plan, result)| population(plan, result, outcome.measured_s()))
+            .map(|(plan, result)| {
+                let latency = |kind| Latency::from(result.total.histogram(kind));
+                population(plan, &result.total, result.peak_open, outcome.measured_s(), latency)
+            })
             .collect();
         let series = plan
             .populations
@@ -322,7 +360,27 @@ impl Report {
             generator: generator(outcome),
             verdict,
             slo,
+            merged_from: Vec::new(),
         }
+    }
+
+    /// What is known of a run before it begins: everything but results. Should it be cut off, this is what it was.
+    pub fn begun(plan: &Plan, started_at: SystemTime, run_id: &str, argv: Vec<String>) -> Self {
+        let nothing = |_| PopulationResult {
+            total: Recording::new(),
+            rows: Vec::new(),
+            peak_open: 0,
+            expected_arrivals: None,
+        };
+        let outcome = Outcome {
+            started_at,
+            window: Window { start_ns: 0, from_ns: 0, until_ns: 0, drain_until_ns: 0 },
+            ended: Ended::CutOff,
+            populations: plan.populations.iter().map(nothing).collect(),
+            workers: Vec::new(),
+            observed: Observed::default(),
+        };
+        Self::new(plan, &outcome, run_id, argv)
     }
 
     /// How a program ends that has made this report: INVALID speaks about no rule, so it comes first.
@@ -350,9 +408,14 @@ fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-fn population(plan: &PopulationPlan, result: &PopulationResult, measured_s: f64) -> Population {
-    let total = &result.total;
-    let latency = |kind| Latency::from(total.histogram(kind));
+/// The results of a population from what was counted in total, and what `latency` tells of each kind.
+pub(crate) fn population(
+    plan: &PopulationPlan,
+    total: &Recording,
+    peak_open: u64,
+    measured_s: f64,
+    latency: impl Fn(Kind) -> Latency,
+) -> Population {
     Population {
         name: plan.name.clone(),
         arrivals_planned: plan.arrivals,
@@ -362,7 +425,7 @@ fn population(plan: &PopulationPlan, result: &PopulationResult, measured_s: f64)
             failed: total.connections.failed,
             lost: total.connections.lost,
             renewed: total.connections.renewed,
-            peak_open: result.peak_open,
+            peak_open,
         },
         arrivals: ArrivalCounts::from(&total.account),
         response: latency(Kind::Response),

@@ -102,6 +102,8 @@ fn json_on_standard_output_is_the_report_and_nothing_else() {
     let finished = running.finish();
     let written = fs::read_to_string(loadgen.results().join("latest/report.json")).unwrap();
     assert_eq!(finished.stdout, written);
+    let again = loadgen.invoke(&["report", "results/latest", "--json", "-"]);
+    assert_eq!((again.code, again.stdout), (finished.code, written));
     let told: Report = serde_json::from_str(&finished.stdout).unwrap();
     assert_eq!(told.run.id, report(&loadgen, &finished).run.id);
 }

@@ -53,9 +53,10 @@ pub(crate) fn failed_checks(report: &Report) -> Vec<&str> {
     checks.filter(|check| !CHECKS_OF_THE_MACHINE.contains(check)).collect()
 }
 
-/// The histograms of an interval log, added up by tag.
+/// The histograms of an interval log, added up by tag. A line that a kill tore apart is left out.
 pub(crate) fn read_interval_log(path: &Path) -> BTreeMap<String, Histogram<u64>> {
-    let log = fs::read(path).unwrap();
+    let mut log = fs::read(path).unwrap();
+    log.truncate(log.iter().rposition(|&byte| byte == b'\n').unwrap() + 1);
     let mut sums = BTreeMap::<String, Histogram<u64>>::new();
     for entry in IntervalLogIterator::new(&log) {
         let LogEntry::Interval(interval) = entry.unwrap() else { continue };
