@@ -30,6 +30,7 @@ const CAUSE_FRACTION_MIN: f64 = 0.001;
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// As planned.
@@ -67,6 +68,7 @@ pub struct Facts<'a> {
 
 /// One thing that was checked and found wanting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// Which check.
     pub check: String,
@@ -80,6 +82,7 @@ pub struct Finding {
 
 /// The judgement on a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// Whether what was run is what was planned.
     pub valid: bool,

@@ -16,6 +16,9 @@ pub mod stored;
 pub mod table;
 pub mod units;
 
+#[cfg(test)]
+mod schema;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -39,8 +42,10 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// The version of this shape: it goes up when a field changes its meaning or goes away.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA_VERSION)))]
     pub schema_version: u32,
     /// Which run it was.
     pub run: Run,
@@ -68,6 +73,7 @@ pub struct Report {
 
 /// One of the runs that a report is merged from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Part {
     /// Its id.
     pub run: String,
@@ -83,6 +89,7 @@ pub struct Part {
 
 /// Identity of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     /// The name of its directory.
     pub id: String,
@@ -104,6 +111,7 @@ pub struct Run {
 
 /// The results of one population.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Population {
     /// Its name.
     pub name: String,
@@ -160,6 +168,7 @@ impl Population {
 
 /// What happened to connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConnectionCounts {
     /// Asked for.
     pub requested: u64,
@@ -177,6 +186,7 @@ pub struct ConnectionCounts {
 
 /// Where arrivals ended up; the first is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArrivalCounts {
     /// Due in the measured window.
     pub scheduled: u64,
@@ -208,6 +218,7 @@ impl From<&Account> for ArrivalCounts {
 /// A latency distribution in figures, ns; all zero when nothing was recorded. Quantiles are those of the histogram:
 /// within 0.1 % above the recorded value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Latency {
     pub count: u64,
@@ -247,6 +258,7 @@ impl From<&Histogram<u64>> for Latency {
 
 /// The course of one population over time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Series {
     /// Name of the population.
     pub population: String,
@@ -256,6 +268,7 @@ pub struct Series {
 
 /// One second. Latencies are of what was done in it, also when it was intended earlier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub struct SeriesRow {
     /// End of the interval, seconds after the measurement began.
@@ -301,6 +314,7 @@ impl SeriesRow {
 
 /// What the generator did and suffered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Generator {
     /// CPU time of the whole process from the start of the schedule to its end.
     pub cpu_s: f64,
@@ -312,6 +326,7 @@ pub struct Generator {
 
 /// One worker.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkerReport {
     /// The part of its time spent on events and sends. At 1 it is the bottleneck.
     pub work_fraction: f64,

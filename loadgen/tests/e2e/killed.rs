@@ -10,7 +10,7 @@ use tidemark_loadgen::report::{Latency, Report};
 use tidemark_loadgen::verdict::Ended;
 
 use crate::processes::{FaultyServer, Finished, Loadgen};
-use crate::results::{main_population, read_interval_log};
+use crate::results::{assert_schema, main_population, read_interval_log};
 
 const WELL: [&str; 3] = ["stall", "--every", "1h"];
 
@@ -28,7 +28,10 @@ fn killed_after(loadgen: &Loadgen, server: &FaultyServer, whole: u32) -> PathBuf
 }
 
 fn reported(finished: &Finished) -> Report {
-    serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+    let report: Report =
+        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"));
+    assert_schema(&finished.stdout);
+    report
 }
 
 fn text(path: &Path) -> &str {

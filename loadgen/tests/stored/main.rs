@@ -9,3 +9,4 @@ mod log;
 mod merge;
 mod partial;
 mod runs;
+mod schema;
