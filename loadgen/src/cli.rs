@@ -28,6 +28,12 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Find the highest rate, or the most connections, that keep rules
     Search(Box<SearchArgs>),
+    /// Show the result of a run again, also of one that was cut off
+    Report(ReportArgs),
+    /// Make one result of several runs, without loss
+    Merge(MergeArgs),
+    /// Show two runs side by side
+    Compare(CompareArgs),
     /// Check whether this machine can carry a run, and say what to change
     Doctor(DoctorArgs),
 }
@@ -125,6 +131,65 @@ pub struct SearchArgs {
     /// Also write search.json to standard output, instead of the table; only `-` is accepted
     #[arg(long, value_name = "-", value_parser = ["-"])]
     pub json: Option<String>,
+}
+
+/// `report`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Of a run that was killed, or crashed, everything up to its last whole second is shown. Such a run is
+INVALID.
+
+Exit codes: those of the run itself; 2 when the directory cannot be read.")]
+pub struct ReportArgs {
+    /// The directory of a run, such as results/latest
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Write report.json to standard output, instead of the table; only `-` is accepted
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    pub json: Option<String>,
+}
+
+/// `merge`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For generators that worked at the same time, and for one that worked again. Histograms are added
+bucket by bucket, accounts are added; no percentile is ever averaged. The result is valid only when
+every run is, and trusted as far as the least of them. Rules that all runs had are held against all
+of them together.
+
+Exit codes: those of a run with this result; 2 when a directory cannot be read, or the runs have
+different populations.")]
+pub struct MergeArgs {
+    /// The directories of the runs
+    #[arg(value_name = "DIR", required = true)]
+    pub dirs: Vec<PathBuf>,
+
+    /// Where the result goes: a directory of its own in DIR, and a link DIR/latest to it
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+
+    /// Also write report.json to standard output, instead of the table; only `-` is accepted
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    pub json: Option<String>,
+}
+
+/// `compare`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each percentile is shown with the interval that it lies in with 95 % confidence, from the order
+statistics of its own run. Where the intervals of the two have nothing in common, that is marked.
+
+Exit codes: 0 compared, 2 a directory cannot be read, 3 one of the runs is INVALID. What differs is
+not judged: tidemark-gate does that.")]
+pub struct CompareArgs {
+    /// The directory of a run
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+
+    /// The directory of the run that is held against it
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
 }
 
 /// `--find`

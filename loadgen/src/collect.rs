@@ -5,23 +5,26 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::live::Live;
 use crate::metrics::Watch;
-use crate::plan::Plan;
+use crate::plan::{EventPlan, Plan, PopulationPlan};
 use crate::record::{Kind, Recording};
-use crate::report::SeriesRow;
 use crate::report::files::RunDir;
 use crate::report::hlog::IntervalLog;
+use crate::report::partial::{self, Progress};
+use crate::report::stored::LOG_NAME;
+use crate::report::{self, Latency, Report, SeriesRow};
 use crate::worker::INTERVAL_NS;
 
 /// Adds recordings up. Interval 0 is the ramp and the warm-up; interval `k` ends `k` seconds into the measurement.
 pub struct Collector {
-    names: Vec<String>,
+    populations: Vec<PopulationPlan>,
+    events: Vec<EventPlan>,
     duration_s: f64,
-    warmup: Duration,
     log: IntervalLog,
+    partial: partial::Writer,
     totals: Vec<Recording>,
     rows: Vec<Vec<SeriesRow>>,
     peak_open: Vec<u64>,
@@ -36,11 +39,11 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// A collector that logs to `latency.hlog` in `dir`. `spares` takes emptied recordings back to each worker, `open` has
+    /// A collector that logs to `latency.hlog` in `dir`, and keeps the report of the run so far there. `spares` takes emptied recordings back to each worker, `open` has
     /// the number of open connections of each population, `watch` shows each interval to scrapers.
     ///
     /// # Errors
-    /// When the log cannot be written.
+    /// When they cannot be written.
     pub fn create(
         plan: &Plan,
         dir: &RunDir,
@@ -49,12 +52,13 @@ impl Collector {
         open: Vec<Arc<AtomicU64>>,
         watch: Option<Watch>,
     ) -> io::Result<Self> {
-        let log_start = started_at - plan.warmup;
+        let begun = Report::begun(plan, started_at, &dir.id, std::env::args().collect());
         Ok(Self {
-            names: plan.populations.iter().map(|population| population.name.clone()).collect(),
+            populations: plan.populations.clone(),
+            events: plan.events.clone(),
             duration_s: plan.duration.as_secs_f64(),
-            warmup: plan.warmup,
-            log: IntervalLog::create(&dir.path.join("latency.hlog"), log_start, &dir.id)?,
+            log: IntervalLog::create(&dir.path.join(LOG_NAME), started_at, plan.warmup, &dir.id)?,
+            partial: partial::Writer::begin(&dir.path, &begun)?,
             totals: plan.populations.iter().map(|_| Recording::new()).collect(),
             rows: plan.populations.iter().map(|_| Vec::new()).collect(),
             peak_open: vec![0; plan.populations.len()],
@@ -105,8 +109,9 @@ impl Collector {
             if index == 0 {
                 self.carry_over(&mut recordings);
             }
+            let mut rows = Vec::with_capacity(recordings.len());
             for (population, mut recording) in recordings.into_iter().enumerate() {
-                self.log_interval(population, index, &recording, live)?;
+                rows.push(self.log_interval(population, index, &recording, live)?);
                 self.totals[population].add(&recording);
                 if let Some(watch) = &self.watch {
                     watch.interval(population, index, &recording);
@@ -115,7 +120,9 @@ impl Collector {
                 // Whose it was no longer matters: one goes back for each that was handed over.
                 drop(self.spares[index % self.spares.len()].send(recording));
             }
+            // First the log: what the report of the run so far counts is there.
             self.log.flush()?;
+            self.partial.add(&self.progress(index, rows))?;
             if let Some(watch) = &self.watch {
                 watch.judge(index, &self.totals);
             }
@@ -141,28 +148,29 @@ impl Collector {
         index: usize,
         recording: &Recording,
         live: &Live,
-    ) -> io::Result<()> {
-        let interval = Duration::from_nanos(INTERVAL_NS);
-        let (start, length) = match u32::try_from(index).unwrap_or(u32::MAX).checked_sub(1) {
-            None => (Duration::ZERO, self.warmup),
-            Some(earlier) => (self.warmup + interval * earlier, interval),
-        };
-        for kind in Kind::ALL {
-            let values = recording.histogram(kind);
-            if !values.is_empty() {
-                let tag = format!("{}.{}", self.names[population], kind.name());
-                self.log.write(&tag, start, length, values)?;
-            }
-        }
+    ) -> io::Result<Option<SeriesRow>> {
+        self.log.write_interval(index as u64, &self.populations[population].name, recording)?;
         let open = self.open[population].load(Ordering::Relaxed);
         self.peak_open[population] = self.peak_open[population].max(open);
         let is_empty = recording.account.scheduled == 0 && recording.histogram(Kind::Response).is_empty();
-        if index > 0 && !is_empty {
-            let row = SeriesRow::new(index as f64 * interval.as_secs_f64(), open, recording);
-            live.interval(&row, self.duration_s);
-            self.rows[population].push(row);
+        if index == 0 || is_empty {
+            return Ok(None);
         }
-        Ok(())
+        let row = SeriesRow::new(index as f64 * INTERVAL_NS as f64 / 1e9, open, recording);
+        live.interval(&row, self.duration_s);
+        self.rows[population].push(row);
+        Ok(Some(row))
+    }
+
+    /// Where the run stands. The latencies are in the log: of them a count is enough to tell whether the log has them all.
+    fn progress(&self, index: usize, rows: Vec<Option<SeriesRow>>) -> Progress {
+        let measured_s = self.duration_s.min(index as f64);
+        let populations = self.populations.iter().zip(&self.totals).zip(&self.peak_open);
+        let populations = populations.map(|((plan, total), &peak_open)| {
+            let counted = |kind| Latency { count: total.histogram(kind).len(), ..Latency::default() };
+            report::population(&self.events, plan, total, peak_open, measured_s, counted)
+        });
+        Progress { interval: index as u64, populations: populations.collect(), rows }
     }
 
     /// Logs what is left, and returns the sums, in the order of the populations.

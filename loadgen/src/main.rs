@@ -1,14 +1,19 @@
 //! Parse, run, exit code.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tidemark_loadgen::capacity::Machine;
-use tidemark_loadgen::cli::{Cli, Command, RunArgs, SearchArgs};
+use tidemark_loadgen::cli::{Cli, Command, CompareArgs, MergeArgs, ReportArgs, RunArgs, SearchArgs};
 use tidemark_loadgen::interrupt::Interrupts;
 use tidemark_loadgen::live::Live;
 use tidemark_loadgen::plan::{Plan, PlanError};
+use tidemark_loadgen::report::compare::{self, Side};
+use tidemark_loadgen::report::merge::{self, MergeError};
+use tidemark_loadgen::report::read::ReadError;
+use tidemark_loadgen::report::stored::Stored;
 use tidemark_loadgen::report::{Report, table};
 use tidemark_loadgen::run::RunError;
 use tidemark_loadgen::search::curve;
@@ -20,6 +25,9 @@ fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Run(args) => run_load(&args).unwrap_or_else(|error| told(&error)),
         Command::Search(args) => search_load(&args).unwrap_or_else(|error| told(&error)),
+        Command::Report(args) => show_report(&args).unwrap_or_else(|error| told(&error)),
+        Command::Merge(args) => merge_runs(&args).unwrap_or_else(|error| told(&error)),
+        Command::Compare(args) => compare_runs(&args).unwrap_or_else(|error| told(&error)),
         Command::Doctor(args) => {
             let (table, is_enough) = doctor::run(args.connections);
             drop(io::stdout().write_all(table.as_bytes()));
@@ -40,14 +48,9 @@ fn run_load(args: &RunArgs) -> anyhow::Result<Exit> {
     let completed = run::run(&plan, &args.load.output, &live, &interrupts)?;
     let dir = &completed.dir;
     let report = Report::new(&plan, &completed.outcome, &dir.id, std::env::args().collect());
-    let shown = if args.json.is_some() {
-        serde_json::to_string_pretty(&report)? + "\n"
-    } else {
-        format!("{}results in {}\n", table::render(&report), dir.path.display())
-    };
-    let finished = dir.finish(&report);
-    // Whoever reads the output may have gone (`| head`); the verdict stands all the same.
-    drop(io::stdout().write_all(shown.as_bytes()));
+    let shown = shown(&report, &dir.path, args.json.is_some())?;
+    let finished = dir.finish(&report, &completed.outcome.totals());
+    print(&shown);
     finished.map_err(|(path, source)| run::output_error(&path, source))?;
     completed.linger(&plan, &report, &live);
     Ok(report.exit())
@@ -60,14 +63,45 @@ fn search_load(args: &SearchArgs) -> anyhow::Result<Exit> {
     } else {
         format!("{}results in {}\n", curve::render(&finished.curve), finished.dir.display())
     };
-    // As above.
-    drop(io::stdout().write_all(shown.as_bytes()));
+    print(&shown);
     let exit = match finished.failure.take() {
         Some(failure) => told(&failure.into()),
         None => finished.curve.result.exit(),
     };
     finished.linger(&Live::new(args.load.live));
     Ok(exit)
+}
+
+fn show_report(args: &ReportArgs) -> anyhow::Result<Exit> {
+    let stored = Stored::open(&args.dir)?;
+    print(&shown(&stored.report, &args.dir, args.json.is_some())?);
+    Ok(stored.report.exit())
+}
+
+fn merge_runs(args: &MergeArgs) -> anyhow::Result<Exit> {
+    let merged = merge::merge(&args.dirs, &args.output, std::env::args().collect())?;
+    print(&shown(&merged.report, &merged.dir.path, args.json.is_some())?);
+    Ok(merged.report.exit())
+}
+
+fn compare_runs(args: &CompareArgs) -> anyhow::Result<Exit> {
+    let sides = [Side::open(&args.a)?, Side::open(&args.b)?];
+    print(&compare::render(&sides));
+    Ok(compare::exit(&sides))
+}
+
+/// A report for people, or as JSON.
+fn shown(report: &Report, dir: &Path, as_json: bool) -> anyhow::Result<String> {
+    Ok(if as_json {
+        serde_json::to_string_pretty(report)? + "\n"
+    } else {
+        format!("{}results in {}\n", table::render(report), dir.display())
+    })
+}
+
+/// Whoever reads the output may have gone (`| head`); the verdict stands all the same.
+fn print(text: &str) {
+    drop(io::stdout().write_all(text.as_bytes()));
 }
 
 /// Tells an error, and what to exit with for it.
@@ -78,6 +112,11 @@ fn told(error: &anyhow::Error) -> Exit {
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.is::<ReadError>()
+        || matches!(error.downcast_ref(), Some(MergeError::Read(_) | MergeError::Unlike(_)))
+    {
+        return Exit::Usage;
+    }
     let (plan, run) = match error.downcast_ref::<StepError>() {
         Some(StepError::Plan(error)) => (Some(error), None),
         Some(StepError::Run(error)) => (None, Some(error)),

@@ -52,6 +52,7 @@ impl Reading {
 /// What happened on this machine between two readings. Counters are those of the network namespace, so they speak of the
 /// target only when it runs here as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Observed {
     /// The part of all CPU time that the hypervisor gave to others.
     pub steal_fraction: f64,

@@ -231,6 +231,14 @@ impl Recording {
         &self.histograms[kind as usize]
     }
 
+    /// Adds a histogram of one kind, bucket by bucket.
+    ///
+    /// # Panics
+    /// When it has other bounds than [`latency_histogram`].
+    pub fn add_histogram(&mut self, kind: Kind, values: &Histogram<u64>) {
+        self.histograms[kind as usize].add(values).expect("the histogram has the bounds of a recording");
+    }
+
     /// Adds another recording. Counts are added bucket by bucket, so nothing is lost.
     ///
     /// # Panics

@@ -116,6 +116,11 @@ impl Outcome {
     pub fn measured_s(&self) -> f64 {
         self.window.until_ns.saturating_sub(self.window.from_ns) as f64 / 1e9
     }
+
+    /// Everything recorded, by population.
+    pub fn totals(&self) -> Vec<&Recording> {
+        self.populations.iter().map(|result| &result.total).collect()
+    }
 }
 
 /// What came out of one population.

@@ -19,6 +19,7 @@ const NS_PER_S: f64 = 1e9;
 
 /// How requests arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Arrivals {
     /// Not at all: connections are held, and watched.

@@ -42,6 +42,7 @@ pub const HELD_UP_MAX: f64 = 0.01;
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// As planned.
@@ -50,6 +51,8 @@ pub enum Ended {
     Interrupted,
     /// Because too many arrivals waited for a connection.
     BacklogFull,
+    /// By a kill or a crash: nobody was left to end it.
+    CutOff,
 }
 
 /// What a verdict is made from, of one population.
@@ -85,6 +88,7 @@ pub struct Facts<'a> {
 
 /// The judgement on a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// Whether what was run is what was planned.
     pub valid: bool,
@@ -177,6 +181,7 @@ fn ended_early(facts: &Facts<'_>) -> Check {
         Ended::BacklogFull => {
             Some("more arrivals waited for a connection than memory is kept for; lower the rate")
         }
+        Ended::CutOff => Some("it was killed, or it crashed"),
     };
     let (figure, limit) = (facts.measured_s, facts.planned_s);
     let why = why.map(|why| format!("measured {figure:.1} s of {limit:.1} s: {why}"));

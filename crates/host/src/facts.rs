@@ -10,6 +10,7 @@ const PORT_RANGE_DEFAULT: (u16, u16) = (32768, 60999);
 
 /// The machine that a run was made on. What could not be found out is an empty string or `None`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Facts {
     /// Its name in the network.
     pub hostname: String,

@@ -8,7 +8,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::Report;
+use super::stored::REPORT_NAME;
+use super::{Report, csv, hgrm, partial};
+use crate::record::{Kind, Recording};
 
 /// Runs that may start in the same second before their directories run out of names.
 const SUFFIXES_MAX: u32 = 100;
@@ -51,13 +53,25 @@ impl RunDir {
         drop(fs::remove_dir(&self.path));
     }
 
-    /// Writes `report.json` and points `latest` here.
+    /// Writes what is made of a whole run, and points `latest` here. The totals are in the order of the populations.
     ///
     /// # Errors
     /// When a file cannot be written: then which, and why.
-    pub fn finish(&self, report: &Report) -> Result<(), (PathBuf, io::Error)> {
-        self.write("report.json", report)?;
-        self.point_latest()
+    pub fn finish(&self, report: &Report, totals: &[&Recording]) -> Result<(), (PathBuf, io::Error)> {
+        for (population, total) in report.populations.iter().zip(totals) {
+            for kind in Kind::ALL.into_iter().filter(|&kind| !total.histogram(kind).is_empty()) {
+                let name = format!("{}.{}.hgrm", population.name, kind.name());
+                self.write_text(&name, &hgrm::render(total.histogram(kind)))?;
+            }
+        }
+        self.write_text("series.csv", &csv::render(&report.series))?;
+        // Last of all: where it is, the run came to its end, and everything else is there too.
+        self.write(REPORT_NAME, report)?;
+        let partial = self.path.join(partial::FILE_NAME);
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err((partial, error)),
+            _ => self.point_latest(),
+        }
     }
 
     /// Writes a file of the directory anew, as JSON.
@@ -65,17 +79,16 @@ impl RunDir {
     /// # Errors
     /// When it cannot be written: then where, and why.
     pub fn write(&self, name: &str, content: &impl Serialize) -> Result<(), (PathBuf, io::Error)> {
-        let path = self.path.join(name);
-        self.replace(&path, name, content).map_err(|error| (path, error))
+        let json =
+            serde_json::to_string_pretty(content).map_err(|error| (self.path.join(name), error.into()))?;
+        self.write_text(name, &(json + "\n"))
     }
 
-    fn replace(&self, path: &Path, name: &str, content: &impl Serialize) -> io::Result<()> {
-        let mut json = serde_json::to_string_pretty(content)?;
-        json.push('\n');
+    fn write_text(&self, name: &str, text: &str) -> Result<(), (PathBuf, io::Error)> {
+        let path = self.path.join(name);
         // Under another name first, so that nobody ever reads half a file.
         let partial = self.path.join(format!("{name}.partial"));
-        fs::write(&partial, json)?;
-        fs::rename(&partial, path)
+        fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path)).map_err(|error| (path, error))
     }
 
     /// Points `latest` here.

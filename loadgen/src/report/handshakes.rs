@@ -11,6 +11,7 @@ use crate::handshake::Handshakes;
 /// What there is in a report of [`Handshakes`], in all phases of the run. The quantiles are within 1 % above the recorded
 /// value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HandshakeFigures {
     /// Connections established, of which the kernel was asked.
     pub established: u64,
@@ -39,6 +40,24 @@ impl From<&Handshakes> for HandshakeFigures {
             first_request_retransmitted: handshakes.first_request_retransmitted,
             first_reply_timed_out: handshakes.first_reply_timed_out,
         }
+    }
+}
+
+impl HandshakeFigures {
+    /// Adds what was counted in another run. What took how long is in no log, and cannot be put together from percentiles: it is left
+    /// out.
+    pub(super) fn add_counts(&mut self, more: &Self) {
+        *self = Self {
+            established: self.established.saturating_add(more.established),
+            syn_retransmitted: self.syn_retransmitted.saturating_add(more.syn_retransmitted),
+            unanswered: self.unanswered.saturating_add(more.unanswered),
+            round_trip: Latency::default(),
+            first_reply: Latency::default(),
+            first_request_retransmitted: self
+                .first_request_retransmitted
+                .saturating_add(more.first_request_retransmitted),
+            first_reply_timed_out: self.first_reply_timed_out.saturating_add(more.first_reply_timed_out),
+        };
     }
 }
 

@@ -3,6 +3,8 @@
 //! One line for each second, population and kind that has values: tag `population.kind`, start relative to the log's start
 //! time, length of the interval, its maximum, and the histogram, both in ns; in V2 with DEFLATE, base64.
 
+pub mod read;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -12,37 +14,62 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
+use crate::record::{Kind, Recording};
+use crate::worker::INTERVAL_NS;
+
+/// How a log of this version begins.
+const VERSION_COMMENT: &str = "#[Histogram log format version 1.3]";
+/// More than the lines of an interval take: they leave with one write, so that a kill does not tear them apart.
+const INTERVAL_BYTES: usize = 1024 * 1024;
+
 /// Writes the log as the run goes: whatever ends the run, what was logged is readable.
 pub struct IntervalLog {
     file: BufWriter<File>,
     serializer: V2DeflateSerializer,
+    warmup: Duration,
 }
 
 impl IntervalLog {
-    /// Begins a log. Starts of intervals are relative to `started_at`.
+    /// Begins the log of a run whose measurement began at `started_at`, after `warmup`.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(path: &Path, started_at: SystemTime, run_id: &str) -> io::Result<Self> {
-        let mut file = BufWriter::new(File::create(path)?);
+    pub fn create(path: &Path, started_at: SystemTime, warmup: Duration, run_id: &str) -> io::Result<Self> {
+        let mut file = BufWriter::with_capacity(INTERVAL_BYTES, File::create(path)?);
         let mut serializer = V2DeflateSerializer::new();
         let mut header = IntervalLogWriterBuilder::new();
         header
-            .add_comment("[Histogram log format version 1.3]")
+            .add_comment(VERSION_COMMENT.trim_start_matches('#'))
             .add_comment(&format!(
                 "[tidemark-loadgen run {run_id}: latencies in ns, tags are population.kind]"
             ))
-            .with_start_time(started_at)
+            .with_start_time(started_at - warmup)
             .begin_log_with(&mut file, &mut serializer)?;
         file.flush()?;
-        Ok(Self { file, serializer })
+        Ok(Self { file, serializer, warmup })
     }
 
-    /// Logs one histogram. `tag` has no comma, space or line break: names of populations are checked for that.
+    /// Logs what was recorded of a population in an interval: 0 is the warm-up, `k` the k-th second of the measurement. Its name
+    /// has no comma, space or line break: names of populations are checked for that.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(
+    pub fn write_interval(&mut self, index: u64, population: &str, recording: &Recording) -> io::Result<()> {
+        let nanoseconds = |intervals: u64| Duration::from_nanos(INTERVAL_NS.saturating_mul(intervals));
+        let (start, length) = match index.checked_sub(1) {
+            None => (Duration::ZERO, self.warmup),
+            Some(earlier) => (self.warmup + nanoseconds(earlier), nanoseconds(1)),
+        };
+        for kind in Kind::ALL {
+            let values = recording.histogram(kind);
+            if !values.is_empty() {
+                self.write(&format!("{population}.{}", kind.name()), start, length, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
         &mut self,
         tag: &str,
         start: Duration,

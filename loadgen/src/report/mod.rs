@@ -2,11 +2,23 @@
 //!
 //! Its shape is an interface: fields are added, and `schema_version` goes up when one changes its meaning or goes away.
 
+pub mod compare;
+pub mod csv;
+pub mod difference;
 pub mod files;
 pub mod handshakes;
+pub mod hgrm;
 pub mod hlog;
+pub mod interval;
+pub mod merge;
+pub mod partial;
+pub mod read;
+pub mod stored;
 pub mod table;
 pub mod units;
+
+#[cfg(test)]
+mod schema;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -17,9 +29,10 @@ use tidemark_host::facts::{self, Facts};
 use tidemark_program::Exit;
 
 use self::handshakes::HandshakeFigures;
+use crate::dispatch::Window;
 use crate::errors::ErrorKind;
 use crate::observe::{Observed, run_queue_fraction};
-use crate::plan::{Plan, PopulationPlan};
+use crate::plan::{EventPlan, Plan, PopulationPlan};
 use crate::record::{Account, Dropped, Kind, Recording};
 use crate::run::{Outcome, PopulationResult};
 use crate::schedule::Arrivals;
@@ -31,8 +44,10 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
-    /// [`SCHEMA_VERSION`].
+    /// The version of this shape: it goes up when a field changes its meaning or goes away.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA_VERSION)))]
     pub schema_version: u32,
     /// Which run it was.
     pub run: Run,
@@ -53,10 +68,30 @@ pub struct Report {
     /// The rules that the run was to keep, each held against it.
     #[serde(default)]
     pub slo: Vec<Judgement>,
+    /// The runs that it is merged from; empty for a run itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_from: Vec<Part>,
+}
+
+/// One of the runs that a report is merged from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Part {
+    /// Its id.
+    pub run: String,
+    /// When its measurement began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// How long it measured.
+    pub measured_s: f64,
+    /// The machine that its generator ran on.
+    pub hostname: String,
+    /// Whether it was valid.
+    pub valid: bool,
 }
 
 /// Identity of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     /// The name of its directory.
     pub id: String,
@@ -78,6 +113,7 @@ pub struct Run {
 
 /// The results of one population.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Population {
     /// Its name.
     pub name: String,
@@ -132,10 +168,21 @@ impl Population {
             Kind::Connect => &self.connect,
         }
     }
+
+    pub(crate) fn latency_mut(&mut self, kind: Kind) -> &mut Latency {
+        match kind {
+            Kind::Response => &mut self.response,
+            Kind::Service => &mut self.service,
+            Kind::Lag => &mut self.lag,
+            Kind::Wait => &mut self.wait,
+            Kind::Connect => &mut self.connect,
+        }
+    }
 }
 
 /// What happened to connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConnectionCounts {
     /// Asked for.
     pub requested: u64,
@@ -156,6 +203,7 @@ pub struct ConnectionCounts {
 
 /// Connections that were dropped on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DropReport {
     /// When, seconds after the measurement began.
     pub at_s: f64,
@@ -169,6 +217,7 @@ pub struct DropReport {
 
 /// Where arrivals ended up; the first is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArrivalCounts {
     /// Due in the measured window.
     pub scheduled: u64,
@@ -200,6 +249,7 @@ impl From<&Account> for ArrivalCounts {
 /// A latency distribution in figures, ns; all zero when nothing was recorded. Quantiles are those of the histogram:
 /// within 0.1 % above the recorded value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Latency {
     pub count: u64,
@@ -239,6 +289,7 @@ impl From<&Histogram<u64>> for Latency {
 
 /// The course of one population over time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Series {
     /// Name of the population.
     pub population: String,
@@ -248,6 +299,7 @@ pub struct Series {
 
 /// One second. Latencies are of what was done in it, also when it was intended earlier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub struct SeriesRow {
     /// End of the interval, seconds after the measurement began.
@@ -293,6 +345,7 @@ impl SeriesRow {
 
 /// What the generator did and suffered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Generator {
     /// CPU time of the whole process from the start of the schedule to its end.
     pub cpu_s: f64,
@@ -304,6 +357,7 @@ pub struct Generator {
 
 /// One worker.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkerReport {
     /// The part of its time spent on events and sends. At 1 it is the bottleneck.
     pub work_fraction: f64,
@@ -320,7 +374,10 @@ impl Report {
             .populations
             .iter()
             .zip(&outcome.populations)
-            .map(|(of, result)| population(plan, of, result, outcome.measured_s()))
+            .map(|(of, result)| {
+                let latency = |kind| Latency::from(result.total.histogram(kind));
+                population(&plan.events, of, &result.total, result.peak_open, outcome.measured_s(), latency)
+            })
             .collect();
         let series = plan
             .populations
@@ -349,7 +406,27 @@ impl Report {
             generator: generator(outcome),
             verdict,
             slo,
+            merged_from: Vec::new(),
         }
+    }
+
+    /// What is known of a run before it begins: everything but results. Should it be cut off, this is what it was.
+    pub fn begun(plan: &Plan, started_at: SystemTime, run_id: &str, argv: Vec<String>) -> Self {
+        let nothing = |_| PopulationResult {
+            total: Recording::new(),
+            rows: Vec::new(),
+            peak_open: 0,
+            expected_arrivals: None,
+        };
+        let outcome = Outcome {
+            started_at,
+            window: Window { start_ns: 0, from_ns: 0, until_ns: 0, drain_until_ns: 0 },
+            ended: Ended::CutOff,
+            populations: plan.populations.iter().map(nothing).collect(),
+            workers: Vec::new(),
+            observed: Observed::default(),
+        };
+        Self::new(plan, &outcome, run_id, argv)
     }
 
     /// How a program ends that has made this report: INVALID speaks about no rule, so it comes first.
@@ -377,9 +454,15 @@ fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-fn population(run: &Plan, plan: &PopulationPlan, result: &PopulationResult, measured_s: f64) -> Population {
-    let total = &result.total;
-    let latency = |kind| Latency::from(total.histogram(kind));
+/// The results of a population from what was counted in total, and what `latency` tells of each kind.
+pub(crate) fn population(
+    events: &[EventPlan],
+    plan: &PopulationPlan,
+    total: &Recording,
+    peak_open: u64,
+    measured_s: f64,
+    latency: impl Fn(Kind) -> Latency,
+) -> Population {
     Population {
         name: plan.name.clone(),
         target: plan.target.to_string(),
@@ -392,9 +475,13 @@ fn population(run: &Plan, plan: &PopulationPlan, result: &PopulationResult, meas
             lost: total.connections.lost,
             renewed: total.connections.renewed,
             closed: total.connections.closed,
-            peak_open: result.peak_open,
+            peak_open,
         },
-        drops: total.drops.iter().filter_map(|(&event, dropped)| drop_report(run, event, dropped)).collect(),
+        drops: total
+            .drops
+            .iter()
+            .filter_map(|(&event, dropped)| drop_report(events, event, dropped))
+            .collect(),
         arrivals: ArrivalCounts::from(&total.account),
         response: latency(Kind::Response),
         service: latency(Kind::Service),
@@ -410,10 +497,10 @@ fn population(run: &Plan, plan: &PopulationPlan, result: &PopulationResult, meas
     }
 }
 
-fn drop_report(run: &Plan, event: usize, dropped: &Dropped) -> Option<DropReport> {
+fn drop_report(events: &[EventPlan], event: usize, dropped: &Dropped) -> Option<DropReport> {
     let is_whole = dropped.back == dropped.dropped;
     Some(DropReport {
-        at_s: run.events.get(event)?.at.as_secs_f64(),
+        at_s: events.get(event)?.at.as_secs_f64(),
         dropped: dropped.dropped,
         back: dropped.back,
         recovered_after_s: is_whole.then_some(dropped.last_back_ns as f64 / 1e9),

@@ -100,7 +100,7 @@ fn columns(latency: &Latency) -> [(f64, u64); 7] {
     ]
 }
 
-fn is_beyond_trust(report: &Report, kind: Kind, percentile: f64) -> bool {
+pub(super) fn is_beyond_trust(report: &Report, kind: Kind, percentile: f64) -> bool {
     let is_judged = matches!(kind, Kind::Response | Kind::Service) && report.is_open_loop();
     is_judged && report.verdict.trusted_to.is_none_or(|limit| percentile > limit)
 }
@@ -162,13 +162,20 @@ fn generator(out: &mut String, report: &Report) {
     } else {
         busy.join(", ")
     };
-    let _ = writeln!(
-        out,
-        "generator    {} worker{}, busy {shown}; host stole {} of the CPU time",
-        busy.len(),
-        if busy.len() == 1 { "" } else { "s" },
-        Percent(generator.machine.steal_fraction)
-    );
+    // Of a run that was cut off it is not known.
+    if !busy.is_empty() {
+        let _ = writeln!(
+            out,
+            "generator    {} worker{}, busy {shown}; host stole {} of the CPU time",
+            busy.len(),
+            if busy.len() == 1 { "" } else { "s" },
+            Percent(generator.machine.steal_fraction)
+        );
+    }
+    if !report.merged_from.is_empty() {
+        let runs: Vec<&str> = report.merged_from.iter().map(|part| part.run.as_str()).collect();
+        let _ = writeln!(out, "merged       {} runs: {}", runs.len(), runs.join(", "));
+    }
     for note in &report.plan_notes() {
         let _ = writeln!(out, "note         {note}");
     }
@@ -177,15 +184,7 @@ fn generator(out: &mut String, report: &Report) {
 
 fn verdict(out: &mut String, report: &Report) {
     let verdict = &report.verdict;
-    let state = if verdict.valid { "VALID" } else { "INVALID" };
-    let trust = match verdict.trusted_to {
-        _ if !verdict.valid => String::new(),
-        Some(limit) if limit >= 100.0 => ", trusted to the maximum".to_owned(),
-        Some(limit) => format!(", trusted to {}", Percentile(limit)),
-        None if report.is_open_loop() => ", trusted nowhere".to_owned(),
-        None => String::new(),
-    };
-    let _ = writeln!(out, "{state}{trust}{}", passed(&verdict.checks));
+    let _ = writeln!(out, "{}{}", state(report), passed(&verdict.checks));
     if let Some(why) = &verdict.trust_ends_because {
         let _ = writeln!(out, "  * {why}");
     }
@@ -202,6 +201,18 @@ fn verdict(out: &mut String, report: &Report) {
 fn passed(checks: &[Check]) -> String {
     let ok = checks.iter().filter(|check| check.ok).count();
     if checks.is_empty() { String::new() } else { format!(" ({ok} of {} checks passed)", checks.len()) }
+}
+
+/// Whether the run is valid, and how far it is trusted.
+pub(super) fn state(report: &Report) -> String {
+    let trust = match report.verdict.trusted_to {
+        _ if !report.verdict.valid => return "INVALID".to_owned(),
+        Some(limit) if limit >= 100.0 => ", trusted to the maximum".to_owned(),
+        Some(limit) => format!(", trusted to {}", Percentile(limit)),
+        None if report.is_open_loop() => ", trusted nowhere".to_owned(),
+        None => String::new(),
+    };
+    format!("VALID{trust}")
 }
 
 /// Each rule with its figure and how it stands.

@@ -153,7 +153,7 @@ impl Steps<'_> {
             Ok(completed) => {
                 let argv = std::env::args().collect();
                 let report = Report::new(&plan, &completed.outcome, &completed.dir.id, argv);
-                let written = completed.dir.finish(&report);
+                let written = completed.dir.finish(&report, &completed.outcome.totals());
                 written.map_err(|(path, source)| run::output_error(&path, source))?;
                 Ok(Stepped::Ran(Box::new(Ran { plan, completed, report })))
             }

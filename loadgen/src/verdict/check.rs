@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A check that was made, whatever it found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Check {
     /// Its name.
     pub name: String,
@@ -30,6 +31,7 @@ pub struct Check {
 
 /// How a figure must stand to its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// No larger.
@@ -42,6 +44,7 @@ pub enum Bound {
 
 /// What a check is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// A number of something.
@@ -58,6 +61,7 @@ pub enum Unit {
 
 /// One thing that was checked and found wanting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// Which check.
     pub check: String,

@@ -14,6 +14,7 @@ const CAUSE_FRACTION_MIN: f64 = 0.001;
 
 /// What most of the lateness is put down to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The hypervisor ran other machines.
@@ -26,6 +27,7 @@ pub enum Cause {
 
 /// Where a late generator's time went.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Lateness {
     /// What most of it is put down to.
     pub cause: Cause,

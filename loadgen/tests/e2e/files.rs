@@ -39,6 +39,17 @@ fn the_interval_log_and_the_report_tell_the_same() {
             && rows.iter().zip(1..).all(|(row, second)| (row.t_s - f64::from(second)).abs() < 1e-9),
         "{rows:?}"
     );
+    let csv = fs::read_to_string(loadgen.results().join("latest/series.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + rows.len(), "a line for each row: {csv}");
+    let last = rows.last().unwrap();
+    assert!(
+        csv.lines()
+            .last()
+            .unwrap()
+            .starts_with(&format!("main,{},{},{}", last.t_s, last.connections_open, last.scheduled))
+    );
+    let hgrm = fs::read_to_string(loadgen.results().join("latest/main.response.hgrm")).unwrap();
+    assert!(hgrm.contains(&format!("Total count    = {:12}]", population.response.count)), "{hgrm}");
     // What a worker that was late recorded across the end of the warm-up is in no row.
     let in_rows: u64 = rows.iter().map(|row| row.completed).sum();
     assert!(in_rows <= population.arrivals.completed, "{rows:?}");
@@ -67,7 +78,18 @@ fn latest_is_the_newest_run_and_no_run_overwrites_another() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort_unstable();
-    assert_eq!(names, ["latency.hlog", "report.json"]);
+    // Of a closed loop: nobody waits for a connection, and nothing is taken up late.
+    assert_eq!(
+        names,
+        [
+            "latency.hlog",
+            "main.connect.hgrm",
+            "main.response.hgrm",
+            "main.service.hgrm",
+            "report.json",
+            "series.csv"
+        ]
+    );
 }
 
 #[test]
@@ -80,6 +102,8 @@ fn json_on_standard_output_is_the_report_and_nothing_else() {
     let finished = running.finish();
     let written = fs::read_to_string(loadgen.results().join("latest/report.json")).unwrap();
     assert_eq!(finished.stdout, written);
+    let again = loadgen.invoke(&["report", "results/latest", "--json", "-"]);
+    assert_eq!((again.code, again.stdout), (finished.code, written));
     let told: Report = serde_json::from_str(&finished.stdout).unwrap();
     assert_eq!(told.run.id, report(&loadgen, &finished).run.id);
 }

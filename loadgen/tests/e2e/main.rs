@@ -7,6 +7,7 @@
 
 mod faults;
 mod files;
+mod killed;
 mod loops;
 mod metrics;
 mod processes;

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use jsonschema::Validator;
 use tidemark_loadgen::report::{ArrivalCounts, Population, Report};
 
 use crate::processes::{Finished, Loadgen};
@@ -28,6 +30,7 @@ pub(crate) fn report(loadgen: &Loadgen, finished: &Finished) -> Report {
     let path = loadgen.results().join("latest/report.json");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}: {finished:?}"));
     let report: Report = serde_json::from_str(&text).unwrap();
+    assert_schema(&text);
     assert_eq!(report.schema_version, 1);
     assert_eq!(report.verdict.valid, report.verdict.reasons.is_empty(), "{:?}", report.verdict);
     assert_eq!(finished.code, Some(if report.verdict.valid { 0 } else { 3 }), "{finished:?}");
@@ -43,6 +46,19 @@ pub(crate) fn report(loadgen: &Loadgen, finished: &Finished) -> Report {
         assert_eq!(population.response.count, population.arrivals.scheduled - population.arrivals.errored);
     }
     report
+}
+
+/// Checks a report against the schema that others check it against.
+#[track_caller]
+pub(crate) fn assert_schema(report: &str) {
+    static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
+        let schema = serde_json::from_str(include_str!("../../schema/report.schema.json")).unwrap();
+        jsonschema::draft202012::new(&schema).unwrap()
+    });
+    let report = serde_json::from_str(report).unwrap();
+    let errors: Vec<String> =
+        SCHEMA.iter_errors(&report).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
 }
 
 fn assert_balances(arrivals: &ArrivalCounts) {
@@ -62,9 +78,10 @@ pub(crate) fn failed_checks(report: &Report) -> Vec<&str> {
     checks.filter(|check| !CHECKS_OF_THE_MACHINE.contains(check)).collect()
 }
 
-/// The histograms of an interval log, added up by tag.
+/// The histograms of an interval log, added up by tag. A line that a kill tore apart is left out.
 pub(crate) fn read_interval_log(path: &Path) -> BTreeMap<String, Histogram<u64>> {
-    let log = fs::read(path).unwrap();
+    let mut log = fs::read(path).unwrap();
+    log.truncate(log.iter().rposition(|&byte| byte == b'\n').unwrap() + 1);
     let mut sums = BTreeMap::<String, Histogram<u64>>::new();
     for entry in IntervalLogIterator::new(&log) {
         let LogEntry::Interval(interval) = entry.unwrap() else { continue };

@@ -75,6 +75,9 @@ fn help_is_on_standard_output() {
         ("help", ["--help"].as_slice()),
         ("help_run", &["run", "--help"]),
         ("help_search", &["search", "--help"]),
+        ("help_report", &["report", "--help"]),
+        ("help_merge", &["merge", "--help"]),
+        ("help_compare", &["compare", "--help"]),
     ] {
         let finished = loadgen.invoke(args);
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
