@@ -13,7 +13,7 @@ use crate::peers::{self, Peer};
 use crate::results;
 use crate::scale::{Allowed, Apart};
 use crate::session::Session;
-use crate::stalling::{PERIOD_MS, Protocol, Run, STALL_MS, Stalling, TAIL, Times, law_ms};
+use crate::stalling::{PERIOD_MS, Protocol, Run, STALL_MS, Stalling, TAIL, Times, law_ms, queue_percent};
 
 /// How far a figure may be from the law, in percent.
 const DEVIATION_MAX_PERCENT: f64 = 1.5;
@@ -79,6 +79,8 @@ struct Cell {
     /// Median of the runs.
     response: Times,
     deviation_percent: [f64; 3],
+    /// What of the deviation at p95 is the queue that a stop leaves, as the closed loop tells.
+    queue_percent: f64,
     runs: Vec<Run>,
     peers: Vec<PeerSays>,
 }
@@ -100,10 +102,18 @@ struct ClosedLoop {
 }
 
 impl Cell {
-    fn new(protocol: Protocol, rate: f64, connections: u64, runs: Vec<Run>) -> Self {
+    fn new(closed_loop: &ClosedLoop, rate: f64, runs: Vec<Run>) -> Self {
         let response = Times::median(&runs.iter().map(|run| run.response).collect::<Vec<_>>());
-        let deviation_percent = response.deviation_percent();
-        Self { protocol, rate, connections, response, deviation_percent, runs, peers: Vec::new() }
+        Self {
+            protocol: closed_loop.protocol,
+            rate,
+            connections: closed_loop.connections,
+            response,
+            deviation_percent: response.deviation_percent(),
+            queue_percent: queue_percent(rate, closed_loop.run.completed_per_s),
+            runs,
+            peers: Vec::new(),
+        }
     }
 
     fn disturbed(&self) -> usize {
@@ -155,12 +165,13 @@ pub fn run(session: &Session, args: &StallArgs) -> Result<Exit, MeasureError> {
     let (mut cells, mut closed_loops) = (Vec::new(), Vec::new());
     for &protocol in &grid.protocols {
         let server = Stalling::start(session, &allowed, bench.apart, protocol)?;
-        for &rate in &grid.rates {
-            for &connections in &grid.connections {
-                cells.push(bench.cell(&server, protocol, rate, connections, grid.runs)?);
+        for &connections in &grid.connections {
+            let closed_loop = bench.closed_loop(&server, protocol, connections)?;
+            for &rate in &grid.rates {
+                cells.push(bench.cell(&server, &closed_loop, rate, grid.runs)?);
             }
+            closed_loops.push(closed_loop);
         }
-        closed_loops.push(bench.closed_loop(&server, protocol, grid.connections[0])?);
         server.stop();
     }
     let exit = judge(&cells);
@@ -209,14 +220,14 @@ impl Bench<'_> {
     fn cell(
         &self,
         server: &Stalling,
-        protocol: Protocol,
+        closed_loop: &ClosedLoop,
         rate: f64,
-        connections: u64,
         runs: usize,
     ) -> Result<Cell, MeasureError> {
+        let &ClosedLoop { protocol, connections, .. } = closed_loop;
         let load = self.load(server, connections, Arrivals::Constant(rate));
         let runs = (0..runs).map(|_| server.measure(self.session, &load)).collect::<Result<_, _>>()?;
-        let mut cell = Cell::new(protocol, rate, connections, runs);
+        let mut cell = Cell::new(closed_loop, rate, runs);
         let disturbed = match cell.disturbed() {
             0 => String::new(),
             count => format!(" ({count} of {} runs disturbed)", cell.runs.len()),
@@ -226,7 +237,7 @@ impl Bench<'_> {
             self.session,
             &name,
             &cell.response,
-            &format!("  {}{disturbed}", verdict_word(cell.judge())),
+            &format!("{:>+8.1} %  {}{disturbed}", cell.queue_percent, verdict_word(cell.judge())),
         );
         if protocol == Protocol::Http {
             cell.peers = self.peers_say(server, rate, connections)?;
@@ -270,7 +281,7 @@ impl Bench<'_> {
         connections: u64,
     ) -> Result<ClosedLoop, MeasureError> {
         let run = server.measure(self.session, &self.load(server, connections, Arrivals::Closed))?;
-        let name = format!("{}, a closed loop's service", protocol.name());
+        let name = format!("{}, closed loop, {connections} connections", protocol.name());
         say_times(self.session, &name, &run.service, "");
         Ok(ClosedLoop { protocol, connections, run })
     }
@@ -335,11 +346,18 @@ mod tests {
 
     fn run(p50_ms: f64, tail_ms: [f64; 3]) -> Run {
         let times = Times { p50_ms, tail_ms };
-        Run { response: times, service: times, trusted_to: Some(100.0), server_waited_ms: 0.1 }
+        Run {
+            response: times,
+            service: times,
+            completed_per_s: 90_000.0,
+            trusted_to: Some(100.0),
+            server_waited_ms: 0.1,
+        }
     }
 
     fn cell(runs: &[Run]) -> Cell {
-        Cell::new(Protocol::Echo, 2000.0, 50, runs.to_vec())
+        let closed_loop = ClosedLoop { protocol: Protocol::Echo, connections: 50, run: runs[0] };
+        Cell::new(&closed_loop, 2000.0, runs.to_vec())
     }
 
     #[test]

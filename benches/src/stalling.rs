@@ -45,6 +45,14 @@ pub fn law_ms(q: f64) -> f64 {
     STALL_MS * ((q - (1.0 - stalled)) / stalled).max(0.0)
 }
 
+/// By how much of the law's p95, in percent, the requests that a stop has kept waiting are later for each other's sake: half
+/// of them come before it, and are done at the pace of a closed loop, which the server keeps between its stops.
+pub fn queue_percent(rate: f64, closed_loop_per_s: f64) -> f64 {
+    let before = rate * STALL_MS / 1e3 / 2.0;
+    let per_ms = closed_loop_per_s / (PERIOD_MS - STALL_MS);
+    100.0 * (before / per_ms) / law_ms(TAIL[0])
+}
+
 /// What the server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -162,6 +170,8 @@ pub struct Run {
     pub response: Times,
     /// Sent to done.
     pub service: Times,
+    /// Replies per second.
+    pub completed_per_s: f64,
     /// The percentile up to which the load generator trusts its own figures; none at all in a closed loop.
     pub trusted_to: Option<f64>,
     /// ms in every second that the server wanted to run and had no CPU. That lengthens its stops, and is neither the
@@ -176,7 +186,13 @@ impl Run {
         let (response, service) = population.map_or((nothing, nothing), |population| {
             (Times::of(&population.response), Times::of(&population.service))
         });
-        Self { response, service, trusted_to: report.verdict.trusted_to, server_waited_ms }
+        Self {
+            response,
+            service,
+            completed_per_s: population.map_or(f64::NAN, |population| population.completed_per_s),
+            trusted_to: report.verdict.trusted_to,
+            server_waited_ms,
+        }
     }
 
     /// Whether both programs had a CPU when they needed one: the generator is trusted as far as it is judged, and the
@@ -217,6 +233,12 @@ mod tests {
     }
 
     #[test]
+    fn the_queue_is_half_a_stop_at_the_pace_of_a_closed_loop() {
+        // 100 requests before it, at 100 a millisecond while it does not stop: 1 ms of 50.
+        assert_near(queue_percent(2000.0, 90_000.0), 2.0);
+    }
+
+    #[test]
     fn deviations_are_in_percent_of_the_law_and_signed() {
         let times = Times { p50_ms: 0.1, tail_ms: [51.0, 90.0, 98.01] };
         for (actual, expected) in times.deviation_percent().into_iter().zip([2.0, 0.0, -1.0]) {
@@ -235,7 +257,13 @@ mod tests {
     #[test]
     fn a_run_is_disturbed_at_either_end() {
         let times = Times { p50_ms: 0.1, tail_ms: [50.0, 90.0, 99.0] };
-        let run = Run { response: times, service: times, trusted_to: Some(100.0), server_waited_ms: 0.1 };
+        let run = Run {
+            response: times,
+            service: times,
+            completed_per_s: 2000.0,
+            trusted_to: Some(100.0),
+            server_waited_ms: 0.1,
+        };
         assert!(run.is_undisturbed());
         assert!(!Run { trusted_to: Some(99.5), ..run }.is_undisturbed());
         assert!(!Run { trusted_to: None, ..run }.is_undisturbed());
