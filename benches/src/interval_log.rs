@@ -46,7 +46,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::SystemTime;
 
-    use tidemark_loadgen::record::latency_histogram;
+    use tidemark_loadgen::record::{Kind, Recording};
     use tidemark_loadgen::report::hlog::IntervalLog;
 
     use super::*;
@@ -56,19 +56,17 @@ mod tests {
     /// A log as the load generator writes it: the warm-up, and two seconds of two kinds.
     fn log(directory: &tempfile::TempDir) -> PathBuf {
         let path = directory.path().join("latency.hlog");
-        let mut log = IntervalLog::create(&path, SystemTime::now(), "test").unwrap();
-        let mut write = |tag: &str, start: Duration, length: Duration, values: &[u64]| {
-            let mut histogram = latency_histogram();
-            for &value in values {
-                histogram.record(value).unwrap();
-            }
-            log.write(tag, start, length, &histogram).unwrap();
-        };
-        let second = Duration::from_secs(1);
-        write("main.lag", Duration::ZERO, WARMUP, &[9_999]);
-        write("main.response", WARMUP, second, &[8_888]);
-        write("main.lag", WARMUP, second, &[100, 200]);
-        write("main.lag", WARMUP + second, second, &[300]);
+        let mut log = IntervalLog::create(&path, SystemTime::now(), WARMUP, "test").unwrap();
+        let intervals: [&[(Kind, u64)]; 3] = [
+            &[(Kind::Lag, 9_999)],
+            &[(Kind::Response, 8_888), (Kind::Lag, 100), (Kind::Lag, 200)],
+            &[(Kind::Lag, 300)],
+        ];
+        for (index, values) in (0..).zip(intervals) {
+            let mut recording = Recording::new();
+            values.iter().for_each(|&(kind, value)| recording.record(kind, value));
+            log.write_interval(index, "main", &recording).unwrap();
+        }
         log.flush().unwrap();
         path
     }
