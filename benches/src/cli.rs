@@ -114,7 +114,7 @@ pub struct HttpArgs {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
     /// Connections of wrk
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_count)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = parse_count)]
     pub connections: usize,
 }
 

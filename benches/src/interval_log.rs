@@ -64,7 +64,9 @@ mod tests {
         ];
         for (index, values) in (0..).zip(intervals) {
             let mut recording = Recording::new();
-            values.iter().for_each(|&(kind, value)| recording.record(kind, value));
+            for &(kind, value) in values {
+                recording.record(kind, value);
+            }
             log.write_interval(index, "main", &recording).unwrap();
         }
         log.flush().unwrap();

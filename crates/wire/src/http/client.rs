@@ -17,7 +17,7 @@ mod head;
 mod tests;
 
 use super::chunked::{Chunk, ChunkDecoder};
-use super::text::{push_field, push_number, push_text};
+use super::text::{push_decimal, push_field, push_text};
 use super::{ChunkFault, Limits};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -278,7 +278,7 @@ pub fn write_request(out: &mut Vec<u8>, method: &str, target: &str, host: &str, 
     push_field(out, "user-agent", "tidemark-loadgen");
     if let Some(body) = body {
         out.extend_from_slice(b"content-length: ");
-        push_number(out, body.len() as u64, 10);
+        push_decimal(out, body.len() as u64);
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");

@@ -3,6 +3,7 @@
 const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
 const TARGET: u8 = 4;
+const HOST: u8 = 8;
 
 /// The classes of every byte: one look-up instead of a chain of comparisons.
 const CLASSES: [u8; 256] = {
@@ -42,6 +43,32 @@ const CLASSES: [u8; 256] = {
         if byte.is_ascii_graphic() && byte != b'#' {
             class |= TARGET;
         }
+        // RFC 3986 3.2.2 and 3.2.3: a name, an address, perhaps a port.
+        if byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b':'
+                    | b'['
+                    | b']'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            )
+        {
+            class |= HOST;
+        }
         classes[byte as usize] = class;
         if byte == u8::MAX {
             break classes;
@@ -49,6 +76,27 @@ const CLASSES: [u8; 256] = {
         byte += 1;
     }
 };
+
+/// How many bytes from the front of `bytes` are of a class.
+#[inline]
+fn run_of(class: u8, bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| CLASSES[usize::from(*byte)] & class == 0).unwrap_or(bytes.len())
+}
+
+/// How many bytes from the front of `bytes` may stand in a token.
+pub(super) fn run_of_token(bytes: &[u8]) -> usize {
+    run_of(TOKEN, bytes)
+}
+
+/// How many bytes from the front of `bytes` may stand in a target.
+pub(super) fn run_of_target(bytes: &[u8]) -> usize {
+    run_of(TARGET, bytes)
+}
+
+/// Whether all bytes may stand in the name of a host.
+pub(super) fn is_host(bytes: &[u8]) -> bool {
+    run_of(HOST, bytes) == bytes.len()
+}
 
 pub(super) const fn is_token(byte: u8) -> bool {
     CLASSES[byte as usize] & TOKEN != 0
@@ -125,14 +173,21 @@ impl FieldState {
         }
     }
 
-    /// How many bytes from the front of `bytes` leave the state as it is: most of a head is names and values.
-    pub(super) fn run(self, bytes: &[u8]) -> usize {
-        let end = match self {
-            Self::Name => bytes.iter().position(|byte| !is_token(*byte)),
-            Self::Value => bytes.iter().position(|byte| !is_value(*byte)),
-            _ => return 0,
-        };
-        end.unwrap_or(bytes.len())
+    /// Goes over bytes from the front of `bytes` as [`step`](Self::step) would, where they come in the usual order: how many, and where
+    /// that leads. Most of a head is such. It never goes over the beginning of a line, so that lines can be counted.
+    pub(super) fn run(self, bytes: &[u8]) -> (usize, Self) {
+        match self {
+            Self::Name => match run_of(TOKEN, bytes) {
+                run if bytes.get(run) == Some(&b':') => (run + 1, Self::Value),
+                run => (run, self),
+            },
+            Self::Value => match run_of(VALUE, bytes) {
+                run if bytes[run..].starts_with(b"\r\n") => (run + 2, Self::LineStart),
+                run => (run, self),
+            },
+            Self::LineStart if bytes.starts_with(b"\r\n") => (2, Self::End),
+            _ => (0, self),
+        }
     }
 }
 
@@ -215,14 +270,22 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_what_steps_would_not_change() {
-        for state in [FieldState::LineStart, FieldState::Name, FieldState::Value, FieldState::ValueLf] {
+    fn a_run_goes_where_steps_go() {
+        let states = [FieldState::LineStart, FieldState::Name, FieldState::Value, FieldState::ValueLf];
+        for state in states {
             for byte in 0..=u8::MAX {
-                let stays = state.step(byte) == Ok(state);
-                assert_eq!(state.run(&[byte]) == 1, stays, "{state:?} {byte}");
+                for bytes in [&[byte][..], &[byte, b'\n'], &[b'x', byte, b'\n'], &[b'\r', byte], &[b'x'; 20]]
+                {
+                    let (run, after) = state.run(bytes);
+                    let stepped = bytes[..run].iter().try_fold(state, |state, byte| state.step(*byte));
+                    assert_eq!(stepped, Ok(after), "{state:?} {bytes:?}");
+                }
             }
         }
-        assert_eq!(FieldState::Name.run(b"host: x"), 4);
+        assert_eq!(FieldState::Name.run(b"host: x"), (5, FieldState::Value));
+        assert_eq!(FieldState::Value.run(b" a value of many bytes\r\nx"), (24, FieldState::LineStart));
+        assert_eq!(FieldState::LineStart.run(b"\r\nx"), (2, FieldState::End));
+        assert_eq!(FieldState::LineStart.run(b"x"), (0, FieldState::LineStart));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::reason::Reason;
 use super::scan::HeadScanner;
 use super::{Body, Method, RequestHead};
-use crate::http::head::{Persistence, decimal, is_token, list};
+use crate::http::head::{Persistence, decimal, is_host, is_token, list};
 use crate::http::{HEADERS_MAX, Limits};
 use httparse::{EMPTY_HEADER, Header};
 
@@ -122,7 +122,7 @@ impl Fields {
                 if core::mem::replace(&mut self.has_host, true) {
                     return Err(Reason::SeveralHosts);
                 }
-                if !value.iter().all(|byte| is_host(*byte)) {
+                if !is_host(value) {
                     return Err(Reason::Host);
                 }
             }
@@ -195,32 +195,6 @@ impl Codings {
             _ => Err(Reason::CodingOrder),
         }
     }
-}
-
-/// RFC 3986 3.2.2 and 3.2.3: a name, an address, perhaps a port; may be empty.
-const fn is_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'%'
-                | b':'
-                | b'['
-                | b']'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-        )
 }
 
 /// Whether more white space stands around a value than the one space that usually follows the colon. `value`

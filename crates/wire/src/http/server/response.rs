@@ -1,6 +1,6 @@
 //! Writing responses.
 
-use crate::http::text::{push_field, push_number, push_text};
+use crate::http::text::{push_decimal, push_field, push_hex, push_text};
 use alloc::vec::Vec;
 
 /// The interim response that a client with [`expect_continue`](super::RequestHead::expect_continue) waits
@@ -35,16 +35,25 @@ pub fn write_response_head(
     extra: &[(&str, &str)],
 ) {
     let status = if (100..=999).contains(&status) { status } else { 500 };
-    out.extend_from_slice(b"HTTP/1.1 ");
-    push_number(out, u64::from(status), 10);
-    out.push(b' ');
-    push_text(out, reason_phrase(status));
-    out.extend_from_slice(b"\r\n");
+    if status == 200 {
+        // Nearly all of them.
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    } else {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        push_decimal(out, u64::from(status));
+        out.push(b' ');
+        push_text(out, reason_phrase(status));
+        out.extend_from_slice(b"\r\n");
+    }
     if !date.is_empty() {
-        push_field(out, "date", date);
+        out.extend_from_slice(b"date: ");
+        push_text(out, date);
+        out.extend_from_slice(b"\r\n");
     }
     if let Some(content_type) = content_type {
-        push_field(out, "content-type", content_type);
+        out.extend_from_slice(b"content-type: ");
+        push_text(out, content_type);
+        out.extend_from_slice(b"\r\n");
     }
     match body {
         _ if status < 200 || status == 204 => {}
@@ -52,7 +61,7 @@ pub fn write_response_head(
         BodyFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         BodyFraming::Length(bytes) => {
             out.extend_from_slice(b"content-length: ");
-            push_number(out, bytes, 10);
+            push_decimal(out, bytes);
             out.extend_from_slice(b"\r\n");
         }
     }
@@ -70,7 +79,7 @@ pub fn write_chunk(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.is_empty() {
         return;
     }
-    push_number(out, bytes.len() as u64, 16);
+    push_hex(out, bytes.len() as u64);
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");

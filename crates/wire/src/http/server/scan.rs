@@ -7,11 +7,14 @@
 
 use super::reason::Reason;
 use crate::http::Limits;
-use crate::http::head::{FieldFault, FieldState, is_target, is_token};
+use crate::http::head::{FieldFault, FieldState, is_target, is_token, run_of_target, run_of_token};
 
 /// No registered method is longer than 17 bytes; RFC 9112 3 asks for 501 when one is longer than any there
 /// is.
 const METHOD_BYTES_MAX: u32 = 32;
+
+/// How nearly every request line ends.
+const HTTP_1_1: &[u8] = b"HTTP/1.1\r\n";
 
 /// The version as it must be; `x` stands for a digit.
 const VERSION: &[u8] = b"HTTP/x.x";
@@ -63,13 +66,13 @@ impl HeadScanner {
         let within = &input[..input.len().min(room)];
         let mut next = 0;
         while next < within.len() {
-            if let Part::Fields(state) = self.part {
-                let run = state.run(&within[next..]);
-                next += run;
-                self.bytes += count(run);
-                if next == within.len() {
-                    break;
-                }
+            let run = self.run(&within[next..], limits);
+            next += run;
+            if self.part == Part::Fields(FieldState::End) {
+                return Ok(Some(next));
+            }
+            if run > 0 {
+                continue;
             }
             self.bytes += 1;
             self.step(within[next], limits)?;
@@ -79,6 +82,37 @@ impl HeadScanner {
             }
         }
         if self.bytes >= head_bytes_max { Err(Reason::HeadTooLarge) } else { Ok(None) }
+    }
+
+    /// Goes over bytes from the front of `input` that may stand where they stand and leave the part as it is, or are the usual version,
+    /// and counts them: most of a head is such, and to step costs more. Never over all that there may be of a part, so that what is
+    /// too long is found by a step.
+    fn run(&mut self, input: &[u8], limits: &Limits) -> usize {
+        let run = match self.part {
+            Part::Fields(state) => {
+                let (run, after) = state.run(input);
+                self.part = Part::Fields(after);
+                run
+            }
+            Part::Method => {
+                let room = METHOD_BYTES_MAX.saturating_sub(self.bytes) as usize;
+                run_of_token(&input[..input.len().min(room)])
+            }
+            Part::Target => {
+                let target_bytes = (self.bytes - self.method_end - 1) as usize;
+                let room = limits.target_bytes.saturating_sub(target_bytes);
+                run_of_target(&input[..input.len().min(room)])
+            }
+            Part::Version(0) if input.starts_with(HTTP_1_1) => {
+                (self.version_major, self.version_minor) = (1, 1);
+                self.line_end = self.bytes + count(HTTP_1_1.len());
+                self.part = Part::Fields(FieldState::LineStart);
+                HTTP_1_1.len()
+            }
+            Part::Version(_) | Part::VersionLf => 0,
+        };
+        self.bytes += count(run);
+        run
     }
 
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<(), Reason> {
