@@ -8,8 +8,6 @@
 //! process of rate 1 else. A profile of the rate maps that to real time by the inverse of the integral of the rate, so that a ramp is exact
 //! (Cinlar, "Introduction to Stochastic Processes", 1975, section 4.7).
 
-use std::num::NonZeroU64;
-
 use rand::SeedableRng;
 use rand_distr::{Distribution, Exp1};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -106,8 +104,12 @@ pub struct Share {
     schedule: Schedule,
     worker: u64,
     workers: u64,
-    /// Arrivals come in rounds of so many, of which each is dealt anew.
-    round: Option<NonZeroU64>,
+    /// Who takes the next one.
+    turn: u64,
+    /// Arrivals come in rounds of so many, of which each is dealt anew; 0 when they do not.
+    round: u64,
+    /// How many of the round have been dealt.
+    dealt: u64,
 }
 
 impl Iterator for Share {
@@ -116,10 +118,17 @@ impl Iterator for Share {
     #[inline]
     fn next(&mut self) -> Option<u64> {
         loop {
-            let index = self.schedule.index;
             let at_ns = self.schedule.next()?;
-            let in_round = self.round.map_or(index, |round| index % round);
-            if in_round % self.workers == self.worker {
+            let is_mine = self.turn == self.worker;
+            // Counted, because to divide would be the most of it.
+            self.turn = if self.turn + 1 == self.workers { 0 } else { self.turn + 1 };
+            if self.round > 0 {
+                self.dealt += 1;
+                if self.dealt == self.round {
+                    (self.dealt, self.turn) = (0, 0);
+                }
+            }
+            if is_mine {
                 return Some(at_ns);
             }
         }
@@ -133,8 +142,8 @@ pub struct Schedule {
     profile: Profile,
     /// Arrivals made so far.
     index: u64,
-    /// Connections that take turns; none when any may take an arrival.
-    turns: Option<NonZeroU64>,
+    /// Connections that take turns; 0 when any may take an arrival.
+    turns: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -159,8 +168,8 @@ impl Schedule {
             _ => Process::Constant,
         };
         let turns = match arrivals {
-            Arrivals::Every { connections, .. } => NonZeroU64::new(connections.into()),
-            _ => None,
+            Arrivals::Every { connections, .. } => connections.into(),
+            _ => 0,
         };
         Some(Self { process, profile: Profile::constant(rate), index: 0, turns })
     }
@@ -177,7 +186,8 @@ impl Schedule {
     /// The arrivals that worker `worker` of `workers` takes. Where connections take turns these are the arrivals of its own: of
     /// every round the `worker`-th and each `workers`-th after it, in the order of its connections.
     pub fn share(self, worker: usize, workers: usize) -> Share {
-        Share { round: self.turns, schedule: self, worker: worker as u64, workers: workers as u64 }
+        let (worker, workers) = (worker as u64, workers as u64);
+        Share { round: self.turns, schedule: self, worker, workers, turn: 0, dealt: 0 }
     }
 
     /// How many arrivals are intended in `[from_ns, until_ns)`.
