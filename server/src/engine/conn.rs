@@ -36,13 +36,6 @@ const AWAITED_TICKS: u32 = 11;
 /// at the risk that a peer which is still sending sees a reset instead.
 pub(super) const TURNED_AWAY_MAX: usize = 128;
 
-/// Turns of few events are timed one in so many, and that one counts for all of them: to read the clock once more would be most of
-/// what a small turn costs besides its system calls.
-const SMALL_TURNS: u32 = 8;
-
-/// A turn of so many events at most is small.
-const SMALL_EVENTS: usize = 4;
-
 /// What a worker's connections share.
 pub(super) struct Env {
     /// Every read goes here; nothing stays here between turns.
@@ -62,8 +55,6 @@ pub(super) struct Env {
     /// The tick that it began in, and when that ends.
     pub(super) tick: u32,
     tick_ends: Instant,
-    /// Small turns since one was timed.
-    untimed: u32,
 }
 
 impl Env {
@@ -81,7 +72,6 @@ impl Env {
             now,
             tick: timeouts.tick_at(now),
             tick_ends: now,
-            untimed: 0,
         }
     }
 
@@ -93,21 +83,6 @@ impl Env {
             self.tick_ends = self.timeouts.begin_of(self.tick + 1);
         }
         self.ready = ready;
-    }
-}
-
-impl Env {
-    /// The turn that began last is over.
-    #[inline]
-    pub(super) fn end_turn(&mut self, events: usize) {
-        if events > SMALL_EVENTS {
-            return self.shard.turn.observe(self.now.elapsed(), 1);
-        }
-        self.untimed += 1;
-        if self.untimed == SMALL_TURNS {
-            self.untimed = 0;
-            self.shard.turn.observe(self.now.elapsed(), u64::from(SMALL_TURNS));
-        }
     }
 }
 

@@ -132,10 +132,8 @@ impl Loop {
                 other => other.map_err(EngineError::io("epoll_wait"))?,
             }
             self.env.begin_turn(self.control.is_ready());
-            let mut taken = 0;
             for event in &events {
                 self.take_event(event);
-                taken += 1;
             }
             self.serve_queued();
             self.accept_batch()?;
@@ -146,7 +144,7 @@ impl Loop {
             {
                 return Ok(ended);
             }
-            self.env.end_turn(taken);
+            self.env.shard.turn.observe(self.env.now.elapsed());
         }
     }
 

@@ -119,7 +119,7 @@ impl Shared {
             env.begin_turn(self.control.is_ready());
             env.closing = self.is_closing();
             let result = turn(env);
-            env.end_turn(1);
+            env.shard.turn.observe(env.now.elapsed());
             Some(result)
         })
     }

@@ -235,7 +235,7 @@ mod tests {
         for turn in
             [Duration::ZERO, Duration::from_micros(10), Duration::from_micros(11), Duration::from_secs(2)]
         {
-            shard.turn.observe(turn, 1);
+            shard.turn.observe(turn);
         }
         let text = scrape(collector(vec![shard]));
         for line in [

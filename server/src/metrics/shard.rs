@@ -111,15 +111,15 @@ pub struct TurnHistogram {
 }
 
 impl TurnHistogram {
-    /// Counts so many turns that took as long as this one.
+    /// Counts one turn.
     #[inline]
-    pub fn observe(&self, turn: Duration, turns: u64) {
+    pub fn observe(&self, turn: Duration) {
         let turn_ns = u64::try_from(turn.as_nanos()).unwrap_or(u64::MAX);
         // Nearly every turn falls in one of the first buckets, so that a walk beats a binary search.
         let bucket =
             TURN_BOUNDS_NS.iter().position(|&bound| turn_ns <= bound).unwrap_or(TURN_BOUNDS_NS.len());
-        self.buckets[bucket].add(turns);
-        self.sum_ns.add(turn_ns.saturating_mul(turns));
+        self.buckets[bucket].add(1);
+        self.sum_ns.add(turn_ns);
     }
 }
 

@@ -22,7 +22,7 @@ tidemark_program::metrics_table! {
     HTTP_REQUESTS = Counter "http_requests_total" "requests" ["status"]
         "HTTP requests answered, by status code.";
     TURN = Histogram "tidemark_loop_turn_seconds" "seconds" []
-        "Time from the return of a worker's wait for events to the next wait; with the tokio engines, of one connection's turn. Turns of few events are timed one in eight, which counts for all of them.";
+        "Time from the return of a worker's wait for events to the next wait; with the tokio engines, of one connection's turn.";
     READY = Gauge "tidemark_ready" "1 or 0" []
         "1 while new connections are welcome, 0 while starting or draining.";
     PHASE = Gauge "tidemark_phase" "1 or 0" ["phase"]
