@@ -1,8 +1,7 @@
 //! `cpu`: what an echo costs the server in CPU time, beside the least that it can cost: a bare loop, or a bare task.
 //!
-//! Absolute figures drift with the machine, so both are measured in turn within one run, in blocks of four slots
-//! ([`block_order`]), each slot with a fresh process, and the ratio is taken within each block. What is divided is exact
-//! on both sides: CPU time of the process at rest before and after, and a number of echoes that a client of our own did
+//! Absolute figures drift with the machine, so both are measured [side by side](crate::side_by_side), each slot with a fresh
+//! process. What is divided is exact on both sides: CPU time of the process at rest before and after, and a number of echoes that a client of our own did
 //! between the two.
 
 use std::io;
@@ -25,7 +24,8 @@ use crate::results;
 use crate::scale::{Allowed, Apart};
 use crate::server::{Options, Server};
 use crate::session::Session;
-use crate::statistics::{Side, Spread, block_order, geometric_mean};
+use crate::side_by_side::{SideBySide, Target};
+use crate::statistics::Side;
 
 /// The part of a slot's echoes that is done once more before, uncounted: caches, branch predictors, memory of sockets.
 const WARM_UP_PARTS: u64 = 5;
@@ -34,31 +34,12 @@ const WARM_UP_PARTS: u64 = 5;
 struct Figures {
     engine: &'static str,
     target_ratio: f64,
-    ratio: Spread,
-    /// ns per echo.
-    server: Spread,
-    /// ns per echo.
-    bare_loop: Spread,
     connections: usize,
     payload_bytes: usize,
     echoes_per_slot: u64,
-    blocks: Vec<Block>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Block {
-    /// ns per echo of the two slots.
-    server: [f64; 2],
-    /// ns per echo of the two slots.
-    bare_loop: [f64; 2],
-    ratio: f64,
-}
-
-impl Block {
-    fn new(server: [f64; 2], bare_loop: [f64; 2]) -> Self {
-        let mean = |slots: [f64; 2]| geometric_mean(slots[0], slots[1]);
-        Self { server, bare_loop, ratio: mean(server) / mean(bare_loop) }
-    }
+    /// ns per echo: the server's, and the reference's.
+    #[serde(flatten)]
+    compared: SideBySide,
 }
 
 /// Runs it.
@@ -74,69 +55,24 @@ pub fn run(session: &Session, args: &CpuArgs) -> Result<Exit, MeasureError> {
         "CPU time per echo of {} bytes over {} connections, in ns; server on CPU {}, client on CPU {}, {} echoes a slot",
         args.payload, args.connections, apart.server, apart.client, args.echoes
     ));
-    let reference = args.engine.reference();
-    session.say(format_args!(
-        "  block  {:>21}  {:>21}    ratio",
-        format!("tidemark-server, {}", args.engine.name()),
-        reference.name()
-    ));
-    let mut blocks = Vec::new();
-    for index in 0..args.blocks {
-        let block = measure_block(session, args, apart, index)?;
-        session.say(format_args!(
-            "  {:>5} {:>11.0} {:>10.0} {:>11.0} {:>10.0} {:>8.3}",
-            index + 1,
-            block.server[0],
-            block.server[1],
-            block.bare_loop[0],
-            block.bare_loop[1],
-            block.ratio
-        ));
-        blocks.push(block);
-    }
-    let figures = figures(args, blocks);
+    let ours = format!("tidemark-server, {}", args.engine.name());
+    let reference = args.engine.reference().name();
+    let compared = SideBySide::measure(session, [&ours, reference], args.blocks, |side| match side {
+        Side::Head => server_slot(session, args, apart),
+        Side::Base => bare_slot(session, args, apart),
+    })?;
     let target_ratio = args.engine.cpu_ratio_max();
-    let is_met = figures.ratio.median <= target_ratio;
-    let Spread { min, lower_quartile, median, upper_quartile, max } = figures.ratio;
-    session.say(format_args!(
-        "median ratio {median:.3} (half of the blocks {lower_quartile:.3} to {upper_quartile:.3}, all {min:.3} to {max:.3}); \
-         at most {target_ratio}: {}",
-        if is_met { "met" } else { "MISSED" }
-    ));
-    results::keep(session, "cpu", &figures)?;
-    Ok(Exit::judged(is_met))
-}
-
-fn figures(args: &CpuArgs, blocks: Vec<Block>) -> Figures {
-    let slots = |of: fn(&Block) -> [f64; 2]| Spread::of(&blocks.iter().flat_map(of).collect::<Vec<_>>());
-    Figures {
+    let is_met = compared.judge(session, Target::AtMost(target_ratio));
+    let figures = Figures {
         engine: args.engine.name(),
-        target_ratio: args.engine.cpu_ratio_max(),
-        ratio: Spread::of(&blocks.iter().map(|block| block.ratio).collect::<Vec<_>>()),
-        server: slots(|block| block.server),
-        bare_loop: slots(|block| block.bare_loop),
+        target_ratio,
         connections: args.connections,
         payload_bytes: args.payload,
         echoes_per_slot: args.echoes,
-        blocks,
-    }
-}
-
-fn measure_block(
-    session: &Session,
-    args: &CpuArgs,
-    apart: Apart,
-    index: usize,
-) -> Result<Block, MeasureError> {
-    let (mut server, mut bare_loop) = (Vec::new(), Vec::new());
-    for side in block_order(index) {
-        match side {
-            Side::Head => server.push(server_slot(session, args, apart)?),
-            Side::Base => bare_loop.push(bare_slot(session, args, apart)?),
-        }
-    }
-    // Each order has both sides twice.
-    Ok(Block::new([server[0], server[1]], [bare_loop[0], bare_loop[1]]))
+        compared,
+    };
+    results::keep(session, "cpu", &figures)?;
+    Ok(Exit::judged(is_met))
 }
 
 fn server_slot(session: &Session, args: &CpuArgs, apart: Apart) -> Result<f64, MeasureError> {
@@ -193,15 +129,4 @@ fn ns_per_echo(
         // The thread's panic is this thread's panic.
         std::panic::resume_unwind(panic)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_is_the_ratio_of_geometric_means() {
-        let block = Block::new([12.0, 27.0], [9.0, 16.0]);
-        assert!((block.ratio - 1.5).abs() < 1e-9, "{}", block.ratio);
-    }
 }

@@ -100,7 +100,7 @@ pub fn run(session: &Session, args: &GeneratorArgs) -> Result<Exit, MeasureError
             "generator needs two CPUs, one for nginx and one for the load generator".to_owned(),
         )
     })?;
-    let memory_points = memory::points(session, args, &allowed)?;
+    let memory_points = crate::memory::points(session, args.low, args.high, &allowed)?;
     let nginx_version = nginx::version()?;
     let bench = Bench { session, args, apart };
     session.say(format_args!(
@@ -109,11 +109,11 @@ pub fn run(session: &Session, args: &GeneratorArgs) -> Result<Exit, MeasureError
     ));
     let nginx = Nginx::start(session, apart.server)?;
     let closed_loop = bench.closed_loops(nginx.target)?;
-    let open_loop = bench.open_loop(&nginx, closed_loop.loadgen.median * OPEN_LOOP_PART)?;
+    let open_loop = bench.open_loop(&nginx, closed_loop.compared.head.median * OPEN_LOOP_PART)?;
     nginx.stop();
     let memory = bench.memory(memory_points)?;
     let exit = match open_loop.judge() {
-        exit if closed_loop.is_met() && memory.is_met() => exit,
+        exit if closed_loop.is_met && memory.is_met() => exit,
         _ => Exit::JudgedBad,
     };
     results::keep(session, "generator", &Figures { nginx_version, closed_loop, open_loop, memory })?;

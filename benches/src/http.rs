@@ -17,37 +17,20 @@ use crate::results;
 use crate::scale::{Allowed, Apart};
 use crate::server::{Options, Server};
 use crate::session::Session;
-use crate::statistics::{Side, Spread, block_order, geometric_mean};
+use crate::side_by_side::{SideBySide, Target};
+use crate::statistics::Side;
 use crate::wrk;
 
 #[derive(Debug, Serialize)]
 struct Figures {
     engine: &'static str,
-    target_ratio: f64,
-    ratio: Spread,
-    /// Requests per second of CPU time.
-    server: Spread,
-    /// Requests per second of CPU time.
-    nginx: Spread,
     nginx_version: String,
+    target_ratio: f64,
     connections: usize,
     seconds_per_slot: u64,
-    blocks: Vec<Block>,
-}
-
-/// Requests per second of CPU time, in two slots each.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Block {
-    server: [f64; 2],
-    nginx: [f64; 2],
-    ratio: f64,
-}
-
-impl Block {
-    fn new(server: [f64; 2], nginx: [f64; 2]) -> Self {
-        let mean = |slots: [f64; 2]| geometric_mean(slots[0], slots[1]);
-        Self { server, nginx, ratio: mean(server) / mean(nginx) }
-    }
+    /// Requests per second of CPU time: the server's, and nginx's.
+    #[serde(flatten)]
+    compared: SideBySide,
 }
 
 /// Runs it.
@@ -64,64 +47,23 @@ pub fn run(session: &Session, args: &HttpArgs) -> Result<Exit, MeasureError> {
         "GET {HTTP_PATH} per second of the server's CPU time, wrk over {} connections for {} s a slot; server on CPU {}, wrk on CPU {}",
         args.connections, args.seconds, apart.server, apart.client
     ));
-    session.say(format_args!(
-        "  block  {:>21}  {:>21}    ratio",
-        format!("tidemark-server, {}", args.engine.name()),
-        nginx_version
-    ));
-    let mut blocks = Vec::new();
-    for index in 0..args.blocks {
-        let block = measure_block(session, args, apart, index)?;
-        session.say(format_args!(
-            "  {:>5} {:>11.0} {:>10.0} {:>11.0} {:>10.0} {:>8.3}",
-            index + 1,
-            block.server[0],
-            block.server[1],
-            block.nginx[0],
-            block.nginx[1],
-            block.ratio
-        ));
-        blocks.push(block);
-    }
-    let slots = |of: fn(&Block) -> [f64; 2]| Spread::of(&blocks.iter().flat_map(of).collect::<Vec<_>>());
+    let ours = format!("tidemark-server, {}", args.engine.name());
+    let compared = SideBySide::measure(session, [&ours, &nginx_version], args.blocks, |side| match side {
+        Side::Head => server_slot(session, args, apart),
+        Side::Base => nginx_slot(session, args, apart),
+    })?;
     let target_ratio = args.engine.http_ratio_min();
+    let is_met = compared.judge(session, Target::AtLeast(target_ratio));
     let figures = Figures {
         engine: args.engine.name(),
-        target_ratio,
-        ratio: Spread::of(&blocks.iter().map(|block| block.ratio).collect::<Vec<_>>()),
-        server: slots(|block| block.server),
-        nginx: slots(|block| block.nginx),
         nginx_version,
+        target_ratio,
         connections: args.connections,
         seconds_per_slot: args.seconds,
-        blocks,
+        compared,
     };
-    let is_met = figures.ratio.median >= target_ratio;
-    let Spread { min, lower_quartile, median, upper_quartile, max } = figures.ratio;
-    session.say(format_args!(
-        "median ratio {median:.3} (half of the blocks {lower_quartile:.3} to {upper_quartile:.3}, all {min:.3} to {max:.3}); \
-         at least {target_ratio}: {}",
-        if is_met { "met" } else { "MISSED" }
-    ));
     results::keep(session, "http", &figures)?;
     Ok(Exit::judged(is_met))
-}
-
-fn measure_block(
-    session: &Session,
-    args: &HttpArgs,
-    apart: Apart,
-    index: usize,
-) -> Result<Block, MeasureError> {
-    let (mut server, mut nginx) = (Vec::new(), Vec::new());
-    for side in block_order(index) {
-        match side {
-            Side::Head => server.push(server_slot(session, args, apart)?),
-            Side::Base => nginx.push(nginx_slot(session, args, apart)?),
-        }
-    }
-    // Each order has both sides twice.
-    Ok(Block::new([server[0], server[1]], [nginx[0], nginx[1]]))
 }
 
 fn server_slot(session: &Session, args: &HttpArgs, apart: Apart) -> Result<f64, MeasureError> {
@@ -160,15 +102,4 @@ fn requests_per_cpu_second(
     let requests = wrk(args.seconds)?.requests;
     let after_ns = cpu_time::at_rest_ns(pid, &session.interrupt)?;
     Ok(requests as f64 / (after_ns - before_ns) as f64 * 1e9)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_is_the_ratio_of_geometric_means() {
-        let block = Block::new([30.0, 30.0], [12.0, 27.0]);
-        assert!((block.ratio - 30.0 / 18.0).abs() < 1e-9, "{}", block.ratio);
-    }
 }

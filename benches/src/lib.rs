@@ -2,7 +2,7 @@
 //!
 //! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`], [`stalling`], [`nginx`], [`wrk`],
 //! [`peers`]), reads figures where they are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`disturbance`], [`idle`],
-//! [`interval_log`], [`scrape`]), reduces them ([`statistics`]) and keeps the raw ones ([`results`]). What a host allows is decided
+//! [`interval_log`], [`scrape`]), reduces them ([`statistics`], [`side_by_side`]) and keeps the raw ones ([`results`]). What a host allows is decided
 //! in [`scale`], which is pure. The measurements themselves are [`echo`], [`memory`], [`cpu`], [`http`], [`stall`], [`pacing`],
 //! [`generator`] and [`connections`].
 
@@ -37,6 +37,7 @@ pub mod scrape;
 pub mod server;
 pub mod server_log;
 pub mod session;
+pub mod side_by_side;
 pub mod stall;
 pub mod stalling;
 pub mod statistics;

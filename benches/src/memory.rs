@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::MeasureError;
 use crate::idle::Idle;
 use crate::results;
-use crate::scale::{Allowed, points};
+use crate::scale::{self, Allowed};
 use crate::server::{Options, Server};
 use crate::session::Session;
 use crate::statistics::{median, slope};
@@ -65,24 +65,8 @@ impl Run {
 /// # Errors
 /// When it could not run.
 pub fn run(session: &Session, args: &MemoryArgs) -> Result<Exit, MeasureError> {
-    if args.low >= args.high {
-        return Err(MeasureError::Usage("--low must be below --high".to_owned()));
-    }
     let allowed = Allowed::read().map_err(MeasureError::io("read the CPUs of this process"))?;
-    let (low, high) = points(args.low, args.high, &allowed);
-    if high < args.high {
-        session.say(format_args!(
-            "scaled down: {low} and {high} connections instead of {} and {}, because one process may open {} files here",
-            args.low, args.high, allowed.nofile
-        ));
-    }
-    if high - low < SPAN_MIN {
-        return Err(MeasureError::Host(format!(
-            "between {low} and {high} connections the slope is within the size of a page; {SPAN_MIN} more are needed \
-             (this process may open {} files, raise it with ulimit -n)",
-            allowed.nofile
-        )));
-    }
+    let (low, high) = points(session, args.low, args.high, &allowed)?;
     let target_bytes = args.engine.connection_bytes_max();
     session.say(format_args!(
         "memory of tidemark-server ({}) with {low} and with {high} idle connections",
@@ -117,6 +101,36 @@ pub fn run(session: &Session, args: &MemoryArgs) -> Result<Exit, MeasureError> {
     ));
     results::keep(session, "memory", &figures)?;
     Ok(Exit::judged(is_met))
+}
+
+/// The two numbers of connections between which memory is a slope, cut down to what one descriptor table holds.
+///
+/// # Errors
+/// When they are in the wrong order, or nearer to each other than what can be told.
+pub(crate) fn points(
+    session: &Session,
+    low: usize,
+    high: usize,
+    allowed: &Allowed,
+) -> Result<(usize, usize), MeasureError> {
+    if low >= high {
+        return Err(MeasureError::Usage("--low must be below --high".to_owned()));
+    }
+    let (cut_low, cut_high) = scale::points(low, high, allowed);
+    if cut_high < high {
+        session.say(format_args!(
+            "scaled down: {cut_low} and {cut_high} connections instead of {low} and {high}, because one process may open {} files here",
+            allowed.nofile
+        ));
+    }
+    if cut_high - cut_low < SPAN_MIN {
+        return Err(MeasureError::Host(format!(
+            "between {cut_low} and {cut_high} connections the slope is within the size of a page; {SPAN_MIN} more are needed \
+             (this process may open {} files, raise it with ulimit -n)",
+            allowed.nofile
+        )));
+    }
+    Ok((cut_low, cut_high))
 }
 
 fn measure(session: &Session, engine: Engine, low: usize, high: usize) -> Result<Run, MeasureError> {

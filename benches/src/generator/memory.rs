@@ -8,12 +8,9 @@ use tidemark_host::proc::smaps_rollup;
 use tidemark_loadgen::report::Report;
 
 use super::{Bench, word};
-use crate::cli::GeneratorArgs;
 use crate::error::MeasureError;
 use crate::loadgen::{Arrivals, Target};
-use crate::scale::{self, Allowed};
 use crate::server::{Options, Server};
-use crate::session::Session;
 use crate::statistics::{median, slope};
 
 /// The most that a connection may take, bytes.
@@ -21,10 +18,6 @@ const CONNECTION_BYTES_MAX: f64 = 160.0;
 
 /// Requests per second over all connections: so many that each has been used before the last reading.
 const RATE: f64 = 10_000.0;
-
-/// Memory is counted in pages of mostly 4 KiB, and which pages of its histograms are touched is up to chance: over so many
-/// connections a few pages more or less are some bytes for each.
-const SPAN_MIN: usize = 2_048;
 
 /// How often the memory is read.
 const READ_EVERY: Duration = Duration::from_millis(250);
@@ -67,35 +60,6 @@ impl Run {
         let at = |point: Point| (point.connections as f64, point.rss_bytes);
         Self { low, high, rss_bytes_per_connection: slope(at(low), at(high)) }
     }
-}
-
-/// The two numbers of connections.
-///
-/// # Errors
-/// When they are in the wrong order, or nearer to each other than what can be told.
-pub(super) fn points(
-    session: &Session,
-    args: &GeneratorArgs,
-    allowed: &Allowed,
-) -> Result<(usize, usize), MeasureError> {
-    if args.low >= args.high {
-        return Err(MeasureError::Usage("--low must be below --high".to_owned()));
-    }
-    let (low, high) = scale::points(args.low, args.high, allowed);
-    if high < args.high {
-        session.say(format_args!(
-            "scaled down: {low} and {high} connections instead of {} and {}, because one process may open {} files here",
-            args.low, args.high, allowed.nofile
-        ));
-    }
-    if high - low < SPAN_MIN {
-        return Err(MeasureError::Host(format!(
-            "between {low} and {high} connections the slope is within the size of a page; {SPAN_MIN} more are needed \
-             (this process may open {} files, raise it with ulimit -n)",
-            allowed.nofile
-        )));
-    }
-    Ok((low, high))
 }
 
 impl Bench<'_> {
