@@ -168,7 +168,8 @@ impl Tenant {
 
     /// Waits for what the connection needs next.
     async fn wait(&mut self, told: bool, closing: Option<&mut Closing<'_>>) -> Woken {
-        self.arm(told);
+        // Before its goodbye has come a drain has not come to it, either.
+        self.arm(told && self.goodbye.is_none());
         let mut closing = closing.filter(|_| !told);
         let (fd, timer, goodbye) = (&mut self.fd, &mut self.timer, &mut self.goodbye);
         let shared = &self.shared;
