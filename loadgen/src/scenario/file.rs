@@ -31,6 +31,8 @@ const NAME_BYTES_MAX: usize = 32;
 const CONNECTIONS_MAX: u32 = 10_000_000;
 /// Connections that visit may be open at once, unless the file says otherwise: as many as come within a second, between these.
 const VISITING: (f64, f64) = (64.0, 65_536.0);
+/// Different lengths of a weighted payload; more are a mistake.
+const LENGTHS_MAX: usize = 1000;
 /// All requests of an HTTP population are made beforehand, and may take so much memory.
 const REQUESTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
@@ -445,6 +447,9 @@ fn payload(payload: Option<&Spanned<FilePayload>>, target: &Target) -> Result<Pa
                 return wrong(
                     "a weighted payload is a list of [BYTES, WEIGHT], each weight above 0".to_owned(),
                 );
+            }
+            if lengths.len() > LENGTHS_MAX {
+                return wrong(format!("{} lengths; a payload has at most {LENGTHS_MAX}", lengths.len()));
             }
             Payload::Weighted { lengths }
         }
