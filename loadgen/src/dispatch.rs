@@ -337,7 +337,11 @@ impl Dispatcher {
     /// connection may be the next to be read, and that it was not yet is the generator's lateness.
     pub fn has_free(&self) -> bool {
         match &self.source {
-            Source::Closed { think_ns: 1.., .. } | Source::Turns { .. } => true,
+            Source::Closed { think_ns: 1.., .. } => true,
+            Source::Turns { next, ready, .. } => {
+                let is_free = |slot: &Slot| slot.state == State::Free;
+                !ready.is_empty() || self.slots.get(*next as usize).is_some_and(is_free)
+            }
             Source::Visits { ready, .. } => !ready.is_empty() || !self.free.is_empty(),
             _ => !self.free.is_empty(),
         }
@@ -581,7 +585,9 @@ impl Dispatcher {
     fn release(&mut self, conn: ConnId, now_ns: u64) {
         match &mut self.source {
             Source::Closed { think_ns: think_ns @ 1.., thinking, .. } => {
-                let due_ns = now_ns + *think_ns;
+                // Nobody thinks before the start: those who come just before it would be ahead of those who are in the queue.
+                let from_ns = self.window.map_or(now_ns, |window| now_ns.max(window.start_ns));
+                let due_ns = from_ns + *think_ns;
                 thinking.push_back((due_ns, conn));
                 let slot = &mut self.slots[conn as usize];
                 slot.state = State::Free;
@@ -667,6 +673,10 @@ impl Dispatcher {
 
     /// The connection is gone; a request in flight on it has failed.
     pub fn disconnected(&mut self, conn: ConnId, kind: ErrorKind) {
+        let slot = self.slots[conn as usize];
+        if slot.state == State::Between && self.is_measured(slot.intended_ns) {
+            self.recording.visits_cut_short += 1;
+        }
         if matches!(self.slots[conn as usize].state, State::Busy | State::Opening) {
             let slot = self.end_flight(conn);
             self.count_errored(slot, kind);
@@ -676,6 +686,9 @@ impl Dispatcher {
 
     fn count_errored(&mut self, slot: Slot, kind: ErrorKind) {
         if self.is_measured(slot.intended_ns) {
+            if let Source::Visits { requests, .. } = &self.source {
+                self.recording.visits_failed += u64::from(slot.left == *requests);
+            }
             self.recording.account.errored += 1;
             self.recording.error(kind);
         }
@@ -688,6 +701,13 @@ impl Dispatcher {
             return None;
         }
         let conn = self.deadlines.pop_front()?.conn;
+        self.time_out(conn, now_ns);
+        Some(conn)
+    }
+
+    /// A request has timed out, or stands behind one on its connection that has: nobody waits for it any more. It enters `response` and
+    /// `service` at its age.
+    pub fn time_out(&mut self, conn: ConnId, now_ns: u64) {
         let slot = self.end_flight(conn);
         if self.is_measured(slot.intended_ns) {
             self.recording.account.timed_out += 1;
@@ -696,7 +716,6 @@ impl Dispatcher {
             self.recording.record(Kind::Service, now_ns - slot.sent_ns);
         }
         self.put_down(conn);
-        Some(conn)
     }
 
     fn end_flight(&mut self, conn: ConnId) -> Slot {
@@ -1114,5 +1133,45 @@ mod tests {
         assert!(!dispatcher.is_finished(1199 * MS) && dispatcher.is_finished(1200 * MS));
         dispatcher.finish(1200 * MS);
         assert_eq!(dispatcher.recording().account, Account::default());
+    }
+
+    #[test]
+    fn a_visit_that_fails_at_once_and_one_that_is_cut_short_are_counted_as_such() {
+        let mut dispatcher = visited();
+        while dispatcher.next_arrival_ns().is_some_and(|due_ns| due_ns < 1150 * MS) {
+            let now_ns = dispatcher.next_arrival_ns().unwrap();
+            let conn = dispatcher.next(now_ns).unwrap();
+            dispatcher.disconnected(conn, ErrorKind::Refused);
+        }
+        let conn = dispatcher.next(1150 * MS).unwrap();
+        assert!(dispatcher.connected(conn, 1151 * MS));
+        assert_eq!(dispatcher.completed(conn, 1152 * MS), Fate::Stays);
+        dispatcher.disconnected(conn, ErrorKind::Closed);
+        let recording = dispatcher.recording();
+        assert_eq!((recording.visits_failed, recording.visits_cut_short), (5, 1));
+        assert_eq!((recording.of_schedule(), recording.account.errored), (6, 5));
+    }
+
+    #[test]
+    fn what_stands_behind_a_timeout_is_censored_at_its_age_too() {
+        let mut dispatcher = dispatcher(2);
+        run_until(&mut dispatcher, 1100);
+        let (first, second) = (dispatcher.next(1100 * MS).unwrap(), dispatcher.next(1110 * MS).unwrap());
+        assert_eq!(dispatcher.expire(1150 * MS), Some(first));
+        dispatcher.time_out(second, 1150 * MS);
+        let account = dispatcher.recording().account;
+        assert_eq!((account.timed_out, account.errored), (2, 0));
+        assert_eq!(dispatcher.recording().histogram(Kind::Response).len(), 2);
+        assert_eq!(dispatcher.expire(1200 * MS), None);
+    }
+
+    #[test]
+    fn those_who_come_just_before_the_start_do_not_think_ahead_of_the_others() {
+        let mut dispatcher = Dispatcher::new(Pace::Closed { think_ns: 40 * MS }, 2, 500 * MS);
+        dispatcher.connected(0, 900 * MS);
+        dispatcher.begin(WINDOW);
+        dispatcher.connected(1, 950 * MS);
+        assert_eq!((dispatcher.next(1000 * MS), dispatcher.next(1039 * MS)), (Some(0), None));
+        assert_eq!(dispatcher.next(1040 * MS), Some(1));
     }
 }

@@ -18,6 +18,7 @@ use crate::schedule::{Arrivals, RateRamp, Schedule};
 use crate::slo::{self, Rule};
 use crate::socket;
 use crate::target::{Target, TargetError};
+use crate::verdict::Usage;
 
 /// How long the replies to the last requests are waited for; the request timeout where that is shorter.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
@@ -151,6 +152,23 @@ impl PopulationPlan {
         self.arrivals.poisson_rate().filter(|_| self.ramp.is_none())
     }
 
+    /// What its connections are for.
+    pub fn usage(&self) -> Usage {
+        match (self.arrivals, self.requests_per_connection) {
+            (Arrivals::Idle, _) => Usage::Nothing,
+            (_, Some(_)) => Usage::Visits,
+            (_, None) => Usage::Requests,
+        }
+    }
+
+    /// Its rate of requests, or visits, so long after the start of the schedule.
+    pub fn rate_at(&self, after: Duration) -> Option<f64> {
+        let rate = self.arrivals.rate()?;
+        let Some(RateRamp { from, over_s }) = self.ramp else { return Some(rate) };
+        let part = (after.as_secs_f64() / over_s).min(1.0);
+        Some(from + (rate - from) * part)
+    }
+
     /// The intended times of all its requests, or visits; none without such.
     pub fn schedule(&self, seed: u64, index: usize) -> Option<Schedule> {
         Some(Schedule::new(self.arrivals, seed, index)?.ramped(self.ramp))
@@ -227,6 +245,14 @@ impl Plan {
         {
             let why = format!("--pin: CPU {cpu} is not among those this process may use ({})", machine.cpus);
             return Err(PlanError::Usage(why));
+        }
+        // The file is checked by itself, but a flag may have made the run shorter.
+        if let Some(event) = scenario.events.iter().find(|event| event.at >= scenario.duration) {
+            return Err(PlanError::Usage(format!(
+                "the scenario has an event at {}, and the measurement is over after {}; measure longer (--duration)",
+                humantime::format_duration(event.at),
+                humantime::format_duration(scenario.duration)
+            )));
         }
         let mut notes = Vec::new();
         let populations: Vec<PopulationPlan> = scenario

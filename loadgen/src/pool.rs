@@ -96,8 +96,8 @@ struct Conn {
     was_open: bool,
     /// Whether it stands in `unread`.
     is_unread: bool,
-    /// Whether it was dropped on purpose and has not been open since.
-    is_missing: bool,
+    /// The drop on purpose that it has not been open since; its number in the pool.
+    missing_since: Option<u16>,
 }
 
 /// A part of the connections that is to be dropped.
@@ -151,8 +151,8 @@ pub struct Pool {
     drops: VecDeque<PlannedDrop>,
     /// When the measurement begins, monotonic ns; `None` until that is known.
     measured_from_ns: Option<u64>,
-    /// The drop that connections are missing from, and when it was.
-    last_drop: Option<(usize, u64)>,
+    /// The drops so far: the number of the plan's event, and when it was.
+    dropped: Vec<(usize, u64)>,
     /// Requests made so far, and those of the other workers before them: which length comes next.
     asked: u64,
 }
@@ -191,7 +191,7 @@ impl Pool {
             failures: 0,
             was_open: false,
             is_unread: false,
-            is_missing: false,
+            missing_since: None,
         });
         let conns: Vec<Conn> = conns.collect();
         let outstanding = Outstanding::new(conns.len(), shared.depth);
@@ -211,7 +211,7 @@ impl Pool {
             is_visited,
             drops,
             measured_from_ns: None,
-            last_drop: None,
+            dropped: Vec::new(),
             asked: first_number as u64,
         }
     }
@@ -264,8 +264,12 @@ impl Pool {
         while let Some(place) = self.dispatcher.expire(now_ns) {
             let conn = place / self.depth();
             self.first_reply_timed_out(conn);
-            // What was asked behind it goes with it.
-            self.give_up(conn, ErrorKind::Closed);
+            // What was asked behind it has waited for nothing, too, and is no failure of the target's.
+            for place in self.places(conn).filter(|&place| self.dispatcher.is_busy(place)).collect::<Vec<_>>()
+            {
+                self.dispatcher.time_out(place, now_ns);
+            }
+            self.give_up(conn, ErrorKind::Timeout);
             self.renew(conn, now_ns);
             worked = true;
         }
@@ -309,10 +313,10 @@ impl Pool {
             self.give_up(conn, ErrorKind::Dropped);
             self.dispatcher.recording().drops.entry(event).or_default().dropped += 1;
             self.close(conn);
-            self.conns[conn as usize].is_missing = true;
+            self.conns[conn as usize].missing_since = u16::try_from(self.dropped.len()).ok();
             self.ramp.again(conn, 1, now_ns);
         }
-        self.last_drop = Some((event, now_ns));
+        self.dropped.push((event, now_ns));
     }
 
     fn expire_handshakes(&mut self, now_ns: u64) {
@@ -491,7 +495,7 @@ impl Pool {
         slot.unsent_bytes = 0;
         self.settled += usize::from(!slot.was_open);
         slot.was_open = true;
-        let was_missing = std::mem::take(&mut slot.is_missing);
+        let dropped = slot.missing_since.take().and_then(|drop| self.dropped.get(usize::from(drop)));
         self.ramp.ended();
         self.open.fetch_add(1, Ordering::Relaxed);
         let recording = self.dispatcher.recording();
@@ -500,14 +504,15 @@ impl Pool {
         if let Some(info) = info {
             recording.handshakes.established(info);
         }
-        if let (true, Some((event, dropped_ns))) = (was_missing, self.last_drop) {
+        if let Some(&(event, dropped_ns)) = dropped {
             let dropped = recording.drops.entry(event).or_default();
             dropped.back += 1;
             dropped.last_back_ns = now_ns - dropped_ns;
         }
         self.outstanding.clear(conn);
         for place in self.places(conn) {
-            if self.dispatcher.connected(place, now_ns) {
+            // A fresh time: to ask the kernel about the connection was no part of the request.
+            if self.dispatcher.connected(place, monotonic_ns()) {
                 self.ask(place);
             }
         }

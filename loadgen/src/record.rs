@@ -160,6 +160,10 @@ pub struct Recording {
     /// Of the scheduled requests those that no schedule has: the second and further ones of a visit, each intended when the reply
     /// before it came.
     pub follow_ups: u64,
+    /// Visits of the measured window whose first request failed, or whose connection could not be opened.
+    pub visits_failed: u64,
+    /// Visits of the measured window that the target ended before their last request.
+    pub visits_cut_short: u64,
     /// Replies that came within the measured window, whenever they were asked for: the throughput.
     pub completed_in_window: u64,
     /// Connection events.
@@ -195,6 +199,8 @@ impl Recording {
             account: Account::default(),
             taken_up_in_time: 0,
             follow_ups: 0,
+            visits_failed: 0,
+            visits_cut_short: 0,
             completed_in_window: 0,
             connections: Connections::default(),
             drops: BTreeMap::new(),
@@ -226,6 +232,11 @@ impl Recording {
         *self.connection_errors.entry(kind).or_default() += 1;
     }
 
+    /// The scheduled requests that a schedule has.
+    pub fn of_schedule(&self) -> u64 {
+        self.account.scheduled.saturating_sub(self.follow_ups)
+    }
+
     /// The histogram of one kind.
     pub fn histogram(&self, kind: Kind) -> &Histogram<u64> {
         &self.histograms[kind as usize]
@@ -254,6 +265,8 @@ impl Recording {
         self.account.add(&other.account);
         self.taken_up_in_time += other.taken_up_in_time;
         self.follow_ups += other.follow_ups;
+        self.visits_failed += other.visits_failed;
+        self.visits_cut_short += other.visits_cut_short;
         self.completed_in_window += other.completed_in_window;
         self.connections.add(&other.connections);
         for (&event, dropped) in &other.drops {
@@ -279,6 +292,8 @@ impl Recording {
         requests.account = std::mem::take(&mut self.account);
         requests.taken_up_in_time = std::mem::take(&mut self.taken_up_in_time);
         requests.follow_ups = std::mem::take(&mut self.follow_ups);
+        requests.visits_failed = std::mem::take(&mut self.visits_failed);
+        requests.visits_cut_short = std::mem::take(&mut self.visits_cut_short);
         requests.completed_in_window = std::mem::take(&mut self.completed_in_window);
         requests.gaps_by_worker_ns = std::mem::take(&mut self.gaps_by_worker_ns);
         requests
@@ -295,6 +310,8 @@ impl Recording {
         self.account = Account::default();
         self.taken_up_in_time = 0;
         self.follow_ups = 0;
+        self.visits_failed = 0;
+        self.visits_cut_short = 0;
         self.completed_in_window = 0;
         self.connections = Connections::default();
         self.drops.clear();

@@ -55,13 +55,26 @@ pub enum Ended {
     CutOff,
 }
 
+/// What the connections of a population are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// To ask something, again and again.
+    Requests,
+    /// To be held.
+    Nothing,
+    /// To be opened, asked on some times, and closed.
+    Visits,
+}
+
 /// What a verdict is made from, of one population.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// Whether arrivals had intended times of their own.
     pub is_open_loop: bool,
-    /// Whether it only held its connections.
-    pub is_idle: bool,
+    /// What its connections were for.
+    pub usage: Usage,
+    /// Arrivals per second when the load ended, as planned; `None` in a closed loop.
+    pub end_rate: Option<f64>,
     /// Arrivals per second that were declared to be Poisson; `None` when they were declared to be something else.
     pub poisson_rate: Option<f64>,
     /// Arrivals that a fresh copy of the schedule has in the measured window; `None` in a closed loop.
@@ -139,7 +152,7 @@ const LATE: [&str; 4] = ["rate", "arrival_process", "trust", "starved"];
 
 fn checks(facts: &Facts<'_>, trusted_to: Option<f64>) -> Vec<Check> {
     let mut checks = vec![ended_early(facts)];
-    if !facts.is_idle {
+    if facts.usage != Usage::Nothing {
         checks.push(nothing_measured(facts));
     }
     checks.push(account(facts));
@@ -147,6 +160,9 @@ fn checks(facts: &Facts<'_>, trusted_to: Option<f64>) -> Vec<Check> {
     checks.extend(arrival_process(facts));
     checks.extend(fell_behind(facts));
     checks.extend([never_sent(facts), errored(facts)]);
+    if facts.usage == Usage::Visits {
+        checks.extend(visits(facts));
+    }
     checks.extend(connections(facts));
     checks.push(saturated(facts));
     checks.extend(drops(facts));
@@ -225,12 +241,13 @@ fn account(facts: &Facts<'_>) -> Check {
 }
 
 fn rate(facts: &Facts<'_>) -> Option<Check> {
-    let scheduled = facts.total.account.scheduled;
-    if !facts.is_open_loop || scheduled == 0 {
+    let (scheduled, of_schedule) = (facts.total.account.scheduled, facts.total.of_schedule());
+    if !facts.is_open_loop || of_schedule == 0 {
         return None;
     }
+    // Only what a schedule has can be late for it.
     let late = scheduled.saturating_sub(facts.total.taken_up_in_time);
-    let off = late as f64 / scheduled as f64;
+    let off = late as f64 / of_schedule as f64;
     let why = (off > RATE_OFF_MAX).then(|| {
         format!(
             "the generator kept {} behind the schedule (allowed {}); {}",
@@ -271,9 +288,12 @@ fn fell_behind(facts: &Facts<'_>) -> Option<Check> {
     }
     let answered = total.completed_in_window + account.errored + account.timed_out;
     let unanswered = account.scheduled.saturating_sub(answered) as f64;
-    let per_second = account.scheduled as f64 / facts.measured_s;
+    let of_schedule = total.of_schedule() as f64;
+    // Of a rate that changes it is the last that matters, and of visits all their requests.
+    let arrivals_per_s = facts.end_rate.unwrap_or(of_schedule / facts.measured_s);
+    let per_second = arrivals_per_s * account.scheduled as f64 / of_schedule.max(1.0);
     let service_s = total.histogram(Kind::Service).value_at_quantile(0.99) as f64 / 1e9;
-    let limit = account.scheduled as f64 * RATE_OFF_MAX + per_second * service_s;
+    let limit = of_schedule * RATE_OFF_MAX + per_second * service_s;
     let why = (unanswered > limit).then(|| {
         format!(
             "the target fell behind: {unanswered:.0} of {} arrivals were unanswered when the load ended (at most {limit:.0} \
@@ -319,6 +339,33 @@ fn errored(facts: &Facts<'_>) -> Check {
         )
     });
     Check::new("errored", "requests that failed", Unit::Fraction, part, (Bound::AtMost, ERRORED_MAX), why)
+}
+
+/// Visits that came to nothing, or to less than they should: to the requests of the others they are few, and yet as many users.
+fn visits(facts: &Facts<'_>) -> [Check; 2] {
+    let total = facts.total;
+    let part = |count: u64| count as f64 / total.of_schedule().max(1) as f64;
+    let check = |name: &str, what: &str, count: u64, text: &str| {
+        let part = part(count);
+        let why = (part > ERRORED_MAX).then(|| {
+            format!(
+                "{} of the visits {text} (allowed {}: {})",
+                Percent(part),
+                Percent(ERRORED_MAX),
+                error_list(&total.errors)
+            )
+        });
+        Check::new(name, what, Unit::Fraction, part, (Bound::AtMost, ERRORED_MAX), why)
+    };
+    [
+        check("visits_failed", "visits whose first request failed", total.visits_failed, "failed at once"),
+        check(
+            "visits_cut_short",
+            "visits that the target ended before their last request",
+            total.visits_cut_short,
+            "were ended by the target before their last request: it was asked for less than was planned",
+        ),
+    ]
 }
 
 fn connections(facts: &Facts<'_>) -> [Check; 3] {
@@ -527,7 +574,7 @@ fn note(check: &str, figure: f64, text: String) -> Finding {
 fn closed_loop(facts: &Facts<'_>) -> Option<Finding> {
     let text = "closed loop: a slow target is asked less, so these latencies are not what independent users would \
                 feel; use --rate for that";
-    (!facts.is_open_loop && !facts.is_idle).then(|| note("closed_loop", 0.0, text.to_owned()))
+    (!facts.is_open_loop && facts.usage != Usage::Nothing).then(|| note("closed_loop", 0.0, text.to_owned()))
 }
 
 /// Requests that were not answered, or wrongly.
@@ -586,6 +633,8 @@ pub fn together(verdicts: impl Iterator<Item = (bool, Verdict)>) -> Verdict {
             all.trusted_to = one.trusted_to;
             all.trust_ends_because = one.trust_ends_because;
             all.lateness = one.lateness;
+        } else {
+            all.lateness = all.lateness.or(one.lateness);
         }
         all.valid &= one.valid;
         add_new(&mut all.checks, one.checks);
@@ -648,7 +697,8 @@ mod tests {
     fn facts<'a>(total: &'a Recording, observed: &'a Observed, workers: &'a [WorkerStats]) -> Facts<'a> {
         Facts {
             is_open_loop: true,
-            is_idle: false,
+            usage: Usage::Requests,
+            end_rate: None,
             poisson_rate: None,
             expected_arrivals: Some(1000),
             total,
@@ -996,12 +1046,62 @@ mod tests {
         assert_eq!(texts(&alone[0].1), ["late", "it was"]);
     }
 
+    /// A run of 1,000 visits of 100 requests.
+    fn visited(change: impl FnOnce(&mut Recording)) -> Verdict {
+        let mut total = good();
+        let account = &mut total.account;
+        account.scheduled = 100_000;
+        account.completed = 100_000;
+        (total.follow_ups, total.completed_in_window) = (99_000, 100_000);
+        total.taken_up_in_time = 100_000;
+        change(&mut total);
+        judge(&Facts {
+            usage: Usage::Visits,
+            expected_arrivals: Some(1000),
+            ..facts(&total, &OBSERVED, &[WORKER])
+        })
+    }
+
+    #[test]
+    fn visits_are_judged_by_their_number_and_not_by_that_of_their_requests() {
+        assert_eq!(visited(|_| {}).reasons, []);
+        let reasons = |change: fn(&mut Recording)| {
+            visited(change).reasons.iter().map(|reason| reason.check.clone()).collect::<Vec<_>>()
+        };
+        // Half of the visitors are turned away, and these are half of a percent of the requests.
+        let failed = |total: &mut Recording| {
+            (total.account.completed, total.account.errored) = (99_500, 500);
+            total.visits_failed = 500;
+        };
+        assert_eq!(reasons(failed), ["visits_failed"]);
+        assert_eq!(reasons(|total| total.visits_cut_short = 11), ["visits_cut_short"]);
+        assert_eq!(reasons(|total| total.taken_up_in_time -= 11), ["rate"]);
+    }
+
+    #[test]
+    fn what_is_in_flight_at_the_end_of_a_ramp_follows_from_its_last_rate() {
+        let mut total = good();
+        let account = &mut total.account;
+        account.in_flight_at_end = 150;
+        account.completed -= 150;
+        total.completed_in_window -= 150;
+        (0..1000).for_each(|_| total.record(Kind::Service, 100_000_000));
+        let names = |end_rate| {
+            let facts =
+                Facts { end_rate, measured_s: 1.0, planned_s: 1.0, ..facts(&total, &OBSERVED, &[WORKER]) };
+            judge(&facts).reasons.iter().map(|reason| reason.check.clone()).collect::<Vec<_>>()
+        };
+        // 1,000 arrivals in a second that ends at 2,000 a second: 200 of 100 ms are in flight.
+        assert!(names(Some(1000.0)).contains(&"fell_behind".to_owned()));
+        assert!(!names(Some(2000.0)).contains(&"fell_behind".to_owned()));
+    }
+
     #[test]
     fn one_that_only_holds_connections_takes_no_trust_from_the_others() {
         let empty = Recording::new();
         let idle = Facts {
             is_open_loop: false,
-            is_idle: true,
+            usage: Usage::Nothing,
             expected_arrivals: None,
             ..facts(&empty, &OBSERVED, &[])
         };

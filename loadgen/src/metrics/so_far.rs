@@ -7,7 +7,6 @@ use super::export;
 use crate::observe::{Observed, Reading};
 use crate::plan::{Plan, PopulationPlan};
 use crate::record::{Kind, Recording};
-use crate::schedule::Arrivals;
 use crate::slo::{self, Judgement, Measured, Rule};
 use crate::verdict::{self, Ended, Facts};
 use crate::worker::INTERVAL_NS;
@@ -72,7 +71,8 @@ fn so_far(
     let verdicts = plans.iter().zip(totals).map(|(plan, total)| {
         let verdict = verdict::judge(&Facts {
             is_open_loop: plan.is_open_loop(),
-            is_idle: plan.arrivals == Arrivals::Idle,
+            usage: plan.usage(),
+            end_rate: None,
             poisson_rate: None,
             expected_arrivals: None,
             total,
@@ -119,6 +119,7 @@ mod tests {
     use std::slice;
 
     use super::*;
+    use crate::schedule::Arrivals;
 
     const MS: u64 = 1_000_000;
 

@@ -525,7 +525,8 @@ fn judge(plan: &Plan, outcome: &Outcome) -> Verdict {
     let judged = plan.populations.iter().zip(&outcome.populations).map(|(plan_of, result)| {
         let verdict = verdict::judge(&verdict::Facts {
             is_open_loop: plan_of.is_open_loop(),
-            is_idle: plan_of.arrivals == Arrivals::Idle,
+            usage: plan_of.usage(),
+            end_rate: plan_of.rate_at(plan.warmup + plan.duration),
             poisson_rate: plan_of.poisson_rate(),
             expected_arrivals: result.expected_arrivals,
             total: &result.total,

@@ -42,10 +42,9 @@ fn expected(arrivals: Arrivals, index: usize) -> u64 {
     Schedule::new(arrivals, 5, index).unwrap().count_between(500_000_000, 1_500_000_000)
 }
 
-#[test]
-fn every_kind_of_user_in_one_run() {
-    let server = start();
-    let text = format!(
+/// A scenario with a population of each kind.
+fn every_kind(server: &Running) -> String {
+    format!(
         r#"
         target = "tcp://{}"
         duration = "1s"
@@ -84,7 +83,13 @@ fn every_kind_of_user_in_one_run() {
         "#,
         server.echo_addrs()[0],
         server.http_addrs()[0],
-    );
+    )
+}
+
+#[test]
+fn every_kind_of_user_in_one_run() {
+    let server = start();
+    let text = every_kind(&server);
     let loadgen = Loadgen::new();
     let finished = run_file(&loadgen, &text, &["--workers", "3"]);
     let report = report(&loadgen, &finished);
@@ -309,4 +314,12 @@ fn visitors_alone_are_a_run_too() {
     let visitors = population(&report, "visitors");
     assert_eq!((visitors.arrivals.completed, visitors.connections.closed), (25, 25), "{finished:?}");
     assert_eq!(failed_checks(&report), [""; 0], "{finished:?}");
+}
+
+#[test]
+fn an_event_that_a_flag_makes_too_late_is_told() {
+    let loadgen = Loadgen::new();
+    let text = "target = \"127.0.0.1:1\"\n[[population]]\nname = \"p\"\nconnections = 1\n[[event]]\nat = \"5s\"\ndrop = \"10%\"";
+    let told = run_file(&loadgen, text, &["-d", "5s"]);
+    told.assert_one_line(2, &["event at 5s", "--duration"]);
 }
