@@ -356,11 +356,14 @@ pub enum LiveArg {
 }
 
 /// `doctor`
-#[derive(Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 pub struct DoctorArgs {
-    /// Connections that the run shall hold
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub connections: u64,
+    /// The target is on another machine: check this one for the load generator alone
+    #[arg(long)]
+    pub remote: bool,
+    /// What every doctor is asked.
+    #[command(flatten)]
+    pub asked: tidemark_program::doctor::DoctorArgs,
 }
 
 /// Connections held open unless the user says otherwise.

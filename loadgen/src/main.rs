@@ -29,9 +29,9 @@ fn main() -> ExitCode {
         Command::Merge(args) => merge_runs(&args).unwrap_or_else(|error| told(&error)),
         Command::Compare(args) => compare_runs(&args).unwrap_or_else(|error| told(&error)),
         Command::Doctor(args) => {
-            let (table, is_enough) = doctor::run(args.connections);
-            drop(io::stdout().write_all(table.as_bytes()));
-            if is_enough { Exit::Good } else { Exit::CouldNotRun }
+            let (text, exit) = doctor::run(&args);
+            drop(io::stdout().write_all(text.as_bytes()));
+            exit
         }
     };
     exit.into()

@@ -493,9 +493,12 @@ mod tests {
 
     #[test]
     fn loopback_sources_are_added_when_ports_run_out() {
-        assert!(plan("127.0.0.1:7 -c 19000").unwrap().connect.sources.is_empty());
+        assert!(plan("127.0.0.1:7 -c 12000").unwrap().connect.sources.is_empty());
         let sources = plan("127.0.0.1:7 -c 40000").unwrap().connect.sources;
-        assert_eq!(sources, ["127.0.0.1", "127.0.0.2", "127.0.0.3"].map(|ip| ip.parse::<IpAddr>().unwrap()));
+        assert_eq!(
+            sources,
+            ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"].map(|ip| ip.parse::<IpAddr>().unwrap())
+        );
         assert!(plan("127.0.0.1:7000-7003 -c 40000").unwrap().connect.sources.is_empty());
     }
 }

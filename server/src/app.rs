@@ -8,6 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tidemark_host::{doctor, limits};
 use tidemark_program::Exit;
+use tidemark_program::doctor::DoctorArgs;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -32,7 +33,7 @@ pub fn run(Parsed { cli, settings }: Parsed) -> ExitCode {
             Ok(()) => Exit::Good,
             Err(error) => fail(if error.is_usage() { Exit::Usage } else { Exit::CouldNotRun }, &error),
         },
-        Command::Doctor { connections } => check_host(connections),
+        Command::Doctor(args) => check_host(&args),
     };
     exit.into()
 }
@@ -136,17 +137,14 @@ fn judge(outcome: Outcome) -> Exit {
 }
 
 #[expect(clippy::print_stdout, reason = "this is the command's output")]
-fn check_host(connections: u64) -> Exit {
+fn check_host(args: &DoctorArgs) -> Exit {
     // The server raises it, too; the check is of what it will then have.
     let _ = limits::raise_nofile();
     let readings = doctor::Readings::take();
-    let needs = needs(connections, &readings);
-    let checks = doctor::check(&needs, &readings);
-    print!("{}", doctor::render(&checks));
-    match doctor::worst(&checks) {
-        doctor::Level::Fail => Exit::CouldNotRun,
-        _ => Exit::Good,
-    }
+    let checks = doctor::check(&needs(args.connections, &readings), &readings);
+    let (text, exit) = args.answer(&checks);
+    print!("{text}");
+    exit
 }
 
 /// What `serve --max-connections CONNECTIONS` with its other defaults asks of the host.

@@ -12,6 +12,8 @@ use clap::builder::RangedU64ValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use tidemark_program::doctor::DoctorArgs;
+
 use crate::capacity::WORKERS_MAX;
 use crate::config::{
     AddrRange, Config, DEFAULT_ADMIN, DEFAULT_BACKLOG, DEFAULT_ECHO, DEFAULT_HTTP, DRAIN_TIMEOUT_MAX,
@@ -55,11 +57,7 @@ pub enum Command {
         url: String,
     },
     /// Check what this host allows and say how to fix what it does not: exit 0, or 4 when something must be fixed.
-    Doctor {
-        /// How many connections are to be held.
-        #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_one(MAX_CONNECTIONS_MAX))]
-        connections: u64,
-    },
+    Doctor(DoctorArgs),
 }
 
 /// The flags of `serve`.

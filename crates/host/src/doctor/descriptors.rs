@@ -1,13 +1,15 @@
 //! Open descriptors: per table, and on the whole machine.
 
 use super::figures::count;
-use super::{Check, Level, Needs, Readings, unreadable};
+use super::{Check, Fix, Level, Needs, Readings, Setting, unreadable};
 
 /// Descriptors of a process that are no connections: standard streams, log files, the admin plane, pollers, timers.
 const RESERVED_PER_PROCESS: u64 = 64;
 
 /// Descriptors of each worker besides listeners: poller, timer, and some to spare.
 const RESERVED_PER_WORKER: u64 = 8;
+
+const NR_OPEN: &str = "fs.nr_open";
 
 /// Beyond this many workers the advice to use more of them would be none.
 const WORKERS_MAX: u64 = 1024;
@@ -64,21 +66,29 @@ pub(super) fn per_table(needs: &Needs, readings: &Readings) -> Check {
     }
 }
 
-/// Private tables where they would do, and the commands that raise the limit.
-fn raise_or_spread(needs: &Needs, readings: &Readings, need: u64) -> String {
-    let mut lines = Vec::new();
-    let workers =
-        (1..=WORKERS_MAX).find(|&workers| per_table_need(needs, workers, true) <= readings.nofile.hard);
-    if let (true, Some(workers)) = (readings.can_be_private, workers) {
-        lines.push(format!(
-            "# without privileges: private descriptor tables and at least {workers} workers; or:"
-        ));
+/// The fewest workers with a descriptor table each, of `nofile` descriptors, that hold the connections. `None` when no number
+/// of them does.
+pub fn workers_needed(needs: &Needs, nofile: u64) -> Option<u64> {
+    (1..=WORKERS_MAX).find(|&workers| per_table_need(needs, workers, true) <= nofile)
+}
+
+/// Private tables where they would do, and what raises the limit.
+fn raise_or_spread(needs: &Needs, readings: &Readings, need: u64) -> Fix {
+    let workers = workers_needed(needs, readings.nofile.hard);
+    let spread = |workers| {
+        format!("without privileges: private descriptor tables and at least {workers} workers; or:")
+    };
+    let must_raise_nr_open = readings.nr_open.is_some_and(|nr_open| nr_open < need);
+    Fix {
+        advice: workers.filter(|_| readings.can_be_private).map(spread),
+        settings: must_raise_nr_open.then(|| Setting::new(NR_OPEN, &need)).into_iter().collect(),
+        command: Some(format!(
+            "sudo prlimit --pid $$ --nofile={need}:{need}   # for this shell and what it starts"
+        )),
+        lasting: Some(format!(
+            "in /etc/security/limits.d/90-tidemark.conf: * - nofile {need}   (a service: LimitNOFILE={need})"
+        )),
     }
-    if readings.nr_open.is_some_and(|nr_open| nr_open < need) {
-        lines.push(raise_nr_open(need));
-    }
-    lines.push(format!("sudo prlimit --pid $$ --nofile={need}:{need}   # for this shell and what it starts"));
-    lines.join("\n")
 }
 
 pub(super) fn private_tables(needs: &Needs, readings: &Readings) -> Check {
@@ -90,8 +100,9 @@ pub(super) fn private_tables(needs: &Needs, readings: &Readings) -> Check {
         need: if needs.private_fd_tables { "one per worker" } else { "one per process" }.to_owned(),
         why: "The limit on descriptors holds per table, so a table per worker multiplies it.".to_owned(),
         fix: missing.then(|| {
-            "# let unshare(2) pass the container's seccomp filter: docker run --security-opt seccomp=unconfined"
-                .to_owned()
+            Fix::advice(
+                "let unshare(2) pass the container's seccomp filter: docker run --security-opt seccomp=unconfined",
+            )
         }),
     }
 }
@@ -109,12 +120,8 @@ pub(super) fn nr_open(needs: &Needs, readings: &Readings) -> Check {
         is: count(nr_open),
         need: count(need),
         why: "Not even root can raise the limit per table above this.".to_owned(),
-        fix: (!enough).then(|| raise_nr_open(need)),
+        fix: (!enough).then(|| Fix::setting(NR_OPEN, &need)),
     }
-}
-
-fn raise_nr_open(need: u64) -> String {
-    format!("sudo sysctl -w fs.nr_open={need}")
 }
 
 pub(super) fn file_max(needs: &Needs, readings: &Readings) -> Check {
@@ -132,7 +139,7 @@ pub(super) fn file_max(needs: &Needs, readings: &Readings) -> Check {
         is: if max >= i64::MAX.unsigned_abs() { count(u64::MAX) } else { count(max) },
         need: count(need),
         why: "All open files of the machine together stop here, with ENFILE for everyone.".to_owned(),
-        fix: (!enough).then(|| format!("sudo sysctl -w fs.file-max={need}")),
+        fix: (!enough).then(|| Fix::setting("fs.file-max", &need)),
     }
 }
 

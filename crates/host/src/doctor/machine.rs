@@ -1,7 +1,7 @@
 //! CPUs and the clock.
 
 use super::figures::count;
-use super::{Check, Level, Needs, Readings, unreadable};
+use super::{Check, Fix, Level, Needs, Readings, unreadable};
 
 /// Clock sources that a program reads without entering the kernel.
 const FAST_CLOCKS: [&str; 7] = [
@@ -30,9 +30,9 @@ pub(super) fn cpus(needs: &Needs, readings: &Readings) -> Check {
     };
     let enough = cpus >= need;
     let fix = if both_ends {
-        "# give it a second CPU, or run the other end elsewhere".to_owned()
+        "give it a second CPU, or run the other end elsewhere".to_owned()
     } else {
-        format!("# use {} workers", count(cpus))
+        format!("use {} workers", count(cpus))
     };
     Check {
         name: NAME,
@@ -40,7 +40,7 @@ pub(super) fn cpus(needs: &Needs, readings: &Readings) -> Check {
         is: count(cpus),
         need: format!("{} or more", count(need)),
         why: why.to_owned(),
-        fix: (!enough).then_some(fix),
+        fix: (!enough).then(|| Fix::advice(fix)),
     }
 }
 
@@ -60,10 +60,12 @@ pub(super) fn clock(readings: &Readings) -> Check {
         is: source.to_owned(),
         need: need.to_owned(),
         why: "Every request reads the clock several times, and a slow clock shows in its latency.".to_owned(),
-        fix: better.filter(|_| !fast).map(|better| {
-            format!(
+        fix: better.filter(|_| !fast).map(|better| Fix {
+            command: Some(format!(
                 "echo {better} | sudo tee /sys/devices/system/clocksource/clocksource0/current_clocksource"
-            )
+            )),
+            lasting: Some(format!("on the kernel's command line: clocksource={better}")),
+            ..Fix::default()
         }),
     }
 }

@@ -1,7 +1,7 @@
 //! Memory that the kernel needs for sockets and for the data in them.
 
 use super::figures::{bytes, count};
-use super::{Check, Level, Needs, Readings, unreadable};
+use super::{Check, Fix, Level, Needs, Readings, unreadable};
 
 /// What an idle TCP socket takes in the kernel: measured at two million sockets on Linux 6.18, which took 10.4 GB.
 pub const SOCKET_BYTES: u64 = 5200;
@@ -35,7 +35,10 @@ pub(super) fn sockets(needs: &Needs, readings: &Readings) -> Check {
         need: bytes(need),
         why: format!("An idle connection takes about {} inside the kernel here.", bytes(per_connection)),
         fix: (level != Level::Ok).then(|| {
-            format!("# at most {} connections fit with room to spare", count(comfortable / per_connection))
+            Fix::advice(format!(
+                "at most {} connections fit with room to spare",
+                count(comfortable / per_connection)
+            ))
         }),
     }
 }
@@ -60,12 +63,12 @@ pub(super) fn tcp_mem(needs: &Needs, readings: &Readings) -> Check {
     }
 }
 
-fn raise_tcp_mem(pressure: u64, readings: &Readings) -> String {
+fn raise_tcp_mem(pressure: u64, readings: &Readings) -> Fix {
     let (times, per) = HIGH_PER_PRESSURE;
     let high = (pressure / per).saturating_add(1).saturating_mul(times);
     let affordable = readings.memory_available_bytes.unwrap_or(0) / 100 * TCP_MEM_PERCENT;
     if high.saturating_mul(readings.page_bytes) > affordable {
-        return "# keep fewer connections busy at once: the memory for all of them is not there".to_owned();
+        return Fix::advice("keep fewer connections busy at once: the memory for all of them is not there");
     }
-    format!("sudo sysctl -w net.ipv4.tcp_mem=\"{} {pressure} {high}\"", pressure / 4 * 3)
+    Fix::setting("net.ipv4.tcp_mem", &format!("{} {pressure} {high}", pressure / 4 * 3))
 }

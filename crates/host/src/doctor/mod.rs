@@ -8,6 +8,7 @@ use crate::proc::port_ranges::PortRanges;
 
 mod descriptors;
 mod figures;
+mod fix;
 mod machine;
 mod memory;
 mod ports;
@@ -15,9 +16,11 @@ mod queues;
 mod readings;
 mod table;
 
+pub use descriptors::workers_needed;
+pub use fix::{Fix, SETTINGS_FILE, Setting};
 pub use memory::{COMFORTABLE_PERCENT, SOCKET_BYTES};
 pub use readings::Readings;
-pub use table::render;
+pub use table::{render, render_settings};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,8 +47,8 @@ pub struct Check {
     pub need: String,
     /// What happens otherwise, in one plain sentence.
     pub why: String,
-    /// Shell lines to copy: commands, and comments where no command helps.
-    pub fix: Option<String>,
+    /// What to do; `None` when it is good, and where nothing can be said.
+    pub fix: Option<Fix>,
 }
 
 /// What is to run on this machine.
@@ -94,7 +97,7 @@ impl Default for Needs {
             loopback: true,
             target_ports: 1,
             source_addresses: 1,
-            backlog: 1024,
+            backlog: 4096,
             served_ports: PortRanges::default(),
         }
     }

@@ -1,14 +1,15 @@
 //! Local ports: enough for the connections to open, and none of them one that is served.
 
 use super::figures::count;
-use super::{Check, Level, Needs, Readings, unreadable};
+use super::{Check, Fix, Level, Needs, Readings, Setting, unreadable};
 use crate::proc::port_ranges::PortRanges;
 
 /// All ports that an unprivileged process may use.
 const WIDEST_RANGE: (u16, u16) = (1024, 65535);
 
-/// From here on, in percent of all ports, the kernel's search for a free one is slow, and ports in TIME-WAIT are missed.
-const COMFORTABLE_PERCENT: u64 = 80;
+/// From here on, in percent of all ports, the kernel's search for a free one is slow: it looks at every other port first, and then
+/// finds all of these taken (`__inet_hash_connect`).
+const COMFORTABLE_PERCENT: u64 = 50;
 
 /// Ports for one pair of a source address and a target port.
 fn per_pair(range: (u16, u16), reserved: &PortRanges) -> u64 {
@@ -38,36 +39,37 @@ pub(super) fn ephemeral(needs: &Needs, readings: &Readings) -> Check {
         level,
         is,
         need: count(needs.connections),
-        why: "Each connection needs a local port of its own per source address and target port.".to_owned(),
+        why: "Each connection needs a local port of its own per source address and target port, and the last half is slow to find."
+            .to_owned(),
         fix: (level != Level::Ok).then(|| widen_or_multiply(needs, readings, ports)),
     }
 }
 
 /// More addresses or ports, which needs no privilege, and the wider range where that alone is enough.
-fn widen_or_multiply(needs: &Needs, readings: &Readings, ports: u64) -> String {
+fn widen_or_multiply(needs: &Needs, readings: &Readings, ports: u64) -> Fix {
     let (sources, targets) = (needs.source_addresses.max(1), needs.target_ports.max(1));
     let wanted = (needs.connections / COMFORTABLE_PERCENT).saturating_add(1).saturating_mul(100);
     let pairs = wanted.div_ceil(ports.max(1));
     let loopback = if needs.loopback { " (on loopback any of 127.0.0.0/8)" } else { "" };
-    let mut lines = vec![format!(
-        "# without privileges: at least {} source addresses{loopback} or {} target ports",
+    let mut fix = Fix::advice(format!(
+        "without privileges: at least {} source addresses{loopback} or {} target ports",
         count(pairs.div_ceil(targets)),
         count(pairs.div_ceil(sources)),
-    )];
+    ));
     let reserved = readings.reserved_ports.union(&needs.served_ports);
     let widened = per_pair(WIDEST_RANGE, &reserved).saturating_mul(sources).saturating_mul(targets);
     if widened >= wanted {
         if reserved != readings.reserved_ports {
-            lines.push(reserve(&reserved));
+            fix.settings.push(reserve(&reserved));
         }
         let (low, high) = WIDEST_RANGE;
-        lines.push(format!("sudo sysctl -w net.ipv4.ip_local_port_range=\"{low} {high}\""));
+        fix.settings.push(Setting::new("net.ipv4.ip_local_port_range", &format!("{low} {high}")));
     }
-    lines.join("\n")
+    fix
 }
 
-fn reserve(ports: &PortRanges) -> String {
-    format!("sudo sysctl -w net.ipv4.ip_local_reserved_ports={ports}")
+fn reserve(ports: &PortRanges) -> Setting {
+    Setting::new("net.ipv4.ip_local_reserved_ports", ports)
 }
 
 /// `None` when nothing is known of served ports.
@@ -98,6 +100,6 @@ pub(super) fn served(needs: &Needs, readings: &Readings) -> Option<Check> {
         is: place,
         need,
         why: "An outgoing connection may take such a port, and the server can then not bind it.".to_owned(),
-        fix: (exposed > 0).then(|| reserve(&reserved)),
+        fix: (exposed > 0).then(|| Fix { settings: vec![reserve(&reserved)], ..Fix::default() }),
     })
 }

@@ -1,7 +1,7 @@
 //! Tables and queues of the kernel that drop connections when they are full.
 
 use super::figures::count;
-use super::{Check, Level, Needs, Readings, unreadable};
+use super::{Check, Fix, Level, Needs, Readings, unreadable};
 
 /// Closed flows stay in the table for up to two minutes, so it is advised to be this much larger than the need.
 const CONNTRACK_SPARE: u64 = 2;
@@ -24,7 +24,7 @@ pub(super) fn conntrack(needs: &Needs, readings: &Readings) -> Option<Check> {
         is: format!("{} flows{state}", count(table.max)),
         need: count(need),
         why: "When the table is full, new connections time out in silence, on loopback too.".to_owned(),
-        fix: (level != Level::Ok).then(|| format!("sudo sysctl -w net.netfilter.nf_conntrack_max={advised}")),
+        fix: (level != Level::Ok).then(|| Fix::setting("net.netfilter.nf_conntrack_max", &advised)),
     })
 }
 
@@ -41,7 +41,7 @@ pub(super) fn accept(needs: &Needs, readings: &Readings) -> Check {
         is: count(is),
         need: count(need),
         why: "A longer backlog is silently cut down to this, and a full one drops handshakes.".to_owned(),
-        fix: (!enough).then(|| format!("sudo sysctl -w net.core.somaxconn={need}")),
+        fix: (!enough).then(|| Fix::setting("net.core.somaxconn", &need)),
     }
 }
 
@@ -60,6 +60,6 @@ pub(super) fn syn(needs: &Needs, readings: &Readings) -> Check {
         is: format!("{}, SYN cookies {}", count(is), if has_cookies { "on" } else { "off" }),
         need: if has_cookies { "any, with cookies".to_owned() } else { count(need) },
         why: "Without SYN cookies, SYNs beyond this are dropped and come again a second later.".to_owned(),
-        fix: (!enough).then(|| format!("sudo sysctl -w net.ipv4.tcp_max_syn_backlog={need}")),
+        fix: (!enough).then(|| Fix::setting("net.ipv4.tcp_max_syn_backlog", &need)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Check, Level};
+use super::{Check, Level, Setting};
 
 /// An aligned table, and below it what to do about each warning and failure, as shell lines to copy.
 pub fn render(checks: &[Check]) -> String {
@@ -29,9 +29,20 @@ pub fn render(checks: &[Check]) -> String {
     text.push_str("To fix:\n");
     for (name, fix) in fixes {
         // Writing into a String cannot fail.
-        let _ = write!(text, "\n# {name}\n{fix}\n");
+        let _ = write!(text, "\n# {name}\n{}\n", fix.lines().join("\n"));
     }
     text
+}
+
+/// The kernel's settings that are to be changed, each once, as the lines of a file for `sysctl`; empty when there are none. Of
+/// a setting that two checks ask for, the last wish holds, as it would in the file.
+pub fn render_settings(checks: &[Check]) -> String {
+    let mut settings: Vec<&Setting> = Vec::new();
+    for setting in checks.iter().filter_map(|check| check.fix.as_ref()).flat_map(|fix| &fix.settings) {
+        settings.retain(|earlier| earlier.key != setting.key);
+        settings.push(setting);
+    }
+    settings.into_iter().map(|setting| setting.line() + "\n").collect()
 }
 
 fn mark(level: Level) -> &'static str {
