@@ -65,7 +65,7 @@ pub enum FdTables {
     Shared,
     /// One table per worker: the limit on open files is for each worker.
     Private,
-    /// Private when one table cannot hold --max-connections and the kernel permits it, else shared.
+    /// Private where the kernel permits it and --max-connections fit, else shared.
     #[default]
     Auto,
 }

@@ -8,14 +8,12 @@
 //! so resident memory follows the connections that were open at once, not the limit. Inserting and removing are O(1)
 //! and allocate nothing.
 
-use mio::Token;
-
 /// Index of the empty free list, and of the keys that [`Key::reserved`] gives out: no slot ever has it.
 const NO_INDEX: u32 = u32::MAX;
 
 /// Names one connection: a slot and the generation of its tenant.
 ///
-/// Packs into a `mio::Token`, index in the low 32 bits and generation in the high ones.
+/// Packs into 64 bits, which an event comes back with: index in the low 32 and generation in the high ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     index: u32,
@@ -38,20 +36,17 @@ impl Key {
         self.index
     }
 
-    /// This key as the token an event comes back with.
-    #[expect(clippy::cast_possible_truncation, reason = "a usize has 64 bits here, asserted below")]
-    pub const fn token(self) -> Token {
-        Token(((self.generation as u64) << 32 | self.index as u64) as usize)
+    /// This key as what an event comes back with.
+    pub const fn bits(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
     }
 
-    /// The key that was packed into `token`.
+    /// The key that was packed into `bits`.
     #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart on purpose")]
-    pub const fn from_token(token: Token) -> Key {
-        Key { index: token.0 as u32, generation: (token.0 as u64 >> 32) as u32 }
+    pub const fn from_bits(bits: u64) -> Key {
+        Key { index: bits as u32, generation: (bits >> 32) as u32 }
     }
 }
-
-const _: () = assert!(size_of::<usize>() == 8, "a key needs a 64-bit token");
 
 /// What a slot holds. A value with a niche (a socket has one) makes this as large as the value alone.
 #[derive(Debug)]
@@ -189,14 +184,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_gives_its_key_back() {
+    fn the_bits_give_their_key_back() {
         for key in [
             Key { index: 0, generation: 0 },
             Key { index: 7, generation: u32::MAX },
             Key { index: NO_INDEX - 1, generation: 1 },
             Key::reserved(3),
         ] {
-            assert_eq!(Key::from_token(key.token()), key);
+            assert_eq!(Key::from_bits(key.bits()), key);
         }
         assert_eq!(Key::reserved(3).reserved_number(), Some(3));
         assert_eq!(Key { index: 1, generation: 3 }.reserved_number(), None);

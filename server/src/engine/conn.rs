@@ -1,11 +1,13 @@
 //! One connection: what it remembers between turns, and what it does in one.
 
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{self, RecvFlags, SendFlags};
 use socket2::SockRef;
 
 use super::date::Date;
@@ -328,7 +330,7 @@ impl Conn {
     pub(super) fn failure(&self) -> CloseReason {
         match (self.lingers_for(), self.stream.take_error()) {
             (Some(reason), _) => reason,
-            (None, Ok(Some(error))) => reason_of(&error),
+            (None, Ok(Some(error))) => Errno::from_io_error(&error).map_or(CloseReason::Error, reason_of),
             (None, _) => CloseReason::Error,
         }
     }
@@ -500,9 +502,9 @@ impl Conn {
     #[inline]
     fn receive(&mut self, env: &mut Env) -> Result<usize, Next> {
         while self.readable {
-            match (&self.stream).read(&mut env.buffer) {
-                Ok(0) => return Err(Next::Close(CloseReason::Peer)),
-                Ok(bytes) => {
+            match net::recv(&self.stream, &mut *env.buffer, RecvFlags::empty()) {
+                Ok((0, _)) => return Err(Next::Close(CloseReason::Peer)),
+                Ok((bytes, _)) => {
                     env.shard.received_bytes.add(bytes as u64);
                     if self.standing == Standing::Awaited {
                         self.standing = Standing::Heard;
@@ -513,12 +515,18 @@ impl Conn {
                     self.readable = bytes == env.buffer.len() || self.peer_closed;
                     return Ok(bytes);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Next::Close(reason_of(&error))),
+                Err(Errno::AGAIN) => self.readable = false,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Next::Close(reason_of(error))),
             }
         }
         Err(Next::Wait)
+    }
+}
+
+impl AsFd for Conn {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 
@@ -540,34 +548,33 @@ const fn lingering(reason: CloseReason) -> Talk {
 
 /// Writes once. A short write has filled the socket, so that the kernel reports the next edge.
 #[inline]
-fn send(mut stream: &TcpStream, bytes: &[u8], shard: &Shard) -> Result<Sent, Next> {
+fn send(stream: &TcpStream, bytes: &[u8], shard: &Shard) -> Result<Sent, Next> {
     if bytes.is_empty() {
         return Ok(Sent::All);
     }
     loop {
-        match stream.write(bytes) {
+        match net::send(stream, bytes, SendFlags::NOSIGNAL) {
             Ok(sent) => {
                 shard.sent_bytes.add(sent as u64);
                 return Ok(if sent == bytes.len() { Sent::All } else { Sent::Short(sent) });
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Sent::Short(0)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Next::Close(reason_of(&error))),
+            Err(Errno::AGAIN) => return Ok(Sent::Short(0)),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Next::Close(reason_of(error))),
         }
     }
 }
 
-fn reason_of(error: &io::Error) -> CloseReason {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            CloseReason::Reset
-        }
+fn reason_of(error: Errno) -> CloseReason {
+    match error {
+        Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED => CloseReason::Reset,
         _ => CloseReason::Error,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Read};
     use std::net::TcpListener;
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,12 +1,11 @@
 //! Accepting: in bounded batches, with the listener put back by hand, and never in a spin.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use mio::Interest;
-use mio::unix::SourceFd;
+use rustix::event::epoll::EventFlags;
 
-use super::{EngineError, Loop};
+use super::{EngineError, Loop, register};
 use crate::admission::RejectReason;
 use crate::conns::Key;
 use crate::engine::conn::{Conn, LINGER_TIMEOUT, TURNED_AWAY_MAX};
@@ -110,10 +109,10 @@ impl Loop {
     }
 
     fn insert(&mut self, conn: Conn) -> Result<Key, (Conn, RejectReason)> {
-        let fd = conn.as_raw_fd();
         let key = self.conns.insert(conn).map_err(|conn| (conn, RejectReason::WorkerFull))?;
-        let both = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut SourceFd(&fd), key.token(), both).is_err()
+        let wanted = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP;
+        let registered = self.conns.get_mut(key).map(|conn| register(&self.epoll, conn, key, wanted));
+        if matches!(registered, Some(Err(_)))
             && let Some(conn) = self.conns.remove(key)
         {
             return Err((conn, RejectReason::Register));
