@@ -31,6 +31,8 @@ pub struct Collector {
     open: Vec<Arc<AtomicU64>>,
     /// Intervals that some worker has not handed over yet, by population.
     pending: BTreeMap<usize, Vec<Recording>>,
+    /// Emptied sums of intervals that are over, for those to come.
+    empty: Vec<Vec<Recording>>,
     /// Intervals handed over, by worker.
     handed_over: Vec<usize>,
     spares: Vec<Sender<Recording>>,
@@ -59,11 +61,12 @@ impl Collector {
             duration_s: plan.duration.as_secs_f64(),
             log: IntervalLog::create(&dir.path.join(LOG_NAME), started_at, plan.warmup, &dir.id)?,
             partial: partial::Writer::begin(&dir.path, &begun)?,
-            totals: plan.populations.iter().map(|_| Recording::new()).collect(),
+            totals: nothing(&plan.populations),
             rows: plan.populations.iter().map(|_| Vec::new()).collect(),
             peak_open: vec![0; plan.populations.len()],
             open,
             pending: BTreeMap::new(),
+            empty: Vec::new(),
             handed_over: vec![0; plan.workers],
             spares,
             watch,
@@ -82,18 +85,20 @@ impl Collector {
         live: &Live,
     ) -> io::Result<()> {
         self.handed_over[worker] = index + 1;
-        match self.pending.get_mut(&index) {
-            None => {
-                self.pending.insert(index, recordings);
+        let sums = self
+            .pending
+            .entry(index)
+            .or_insert_with(|| self.empty.pop().unwrap_or_else(|| nothing(&self.populations)));
+        for (sum, mut recording) in sums.iter_mut().zip(recordings) {
+            sum.add(&recording);
+            if index == 0 {
+                // The ramp leaves traces all over it, of which the memory would stay for the whole run.
+                recording = Recording::new();
+            } else {
+                recording.clear();
             }
-            Some(sums) => {
-                for (sum, mut recording) in sums.iter_mut().zip(recordings) {
-                    sum.add(&recording);
-                    recording.clear();
-                    // A worker that is done needs none.
-                    drop(self.spares[worker].send(recording));
-                }
-            }
+            // A worker that is done needs none.
+            drop(self.spares[worker].send(recording));
         }
         // A worker that ended hands over no more, and later intervals wait for `finish`.
         let complete = self.handed_over.iter().copied().min().unwrap_or(0);
@@ -110,16 +115,15 @@ impl Collector {
                 self.carry_over(&mut recordings);
             }
             let mut rows = Vec::with_capacity(recordings.len());
-            for (population, mut recording) in recordings.into_iter().enumerate() {
-                rows.push(self.log_interval(population, index, &recording, live)?);
-                self.totals[population].add(&recording);
+            for (population, recording) in recordings.iter_mut().enumerate() {
+                rows.push(self.log_interval(population, index, recording, live)?);
+                self.totals[population].add(recording);
                 if let Some(watch) = &self.watch {
-                    watch.interval(population, index, &recording);
+                    watch.interval(population, index, recording);
                 }
                 recording.clear();
-                // Whose it was no longer matters: one goes back for each that was handed over.
-                drop(self.spares[index % self.spares.len()].send(recording));
             }
+            self.empty.push(recordings);
             // First the log: what the report of the run so far counts is there.
             self.log.flush()?;
             self.partial.add(&self.progress(index, rows))?;
@@ -136,7 +140,7 @@ impl Collector {
         if ramp.iter().all(|recording| recording.account.scheduled == 0) {
             return;
         }
-        let first = self.pending.entry(1).or_insert_with(|| ramp.iter().map(|_| Recording::new()).collect());
+        let first = self.pending.entry(1).or_insert_with(|| nothing(&self.populations));
         for (sum, recording) in first.iter_mut().zip(ramp) {
             sum.add(&recording.split_requests());
         }
@@ -182,6 +186,10 @@ impl Collector {
         let sums = self.totals.into_iter().zip(self.rows).zip(self.peak_open);
         Ok(sums.map(|((total, rows), peak_open)| Sums { total, rows, peak_open }).collect())
     }
+}
+
+fn nothing(populations: &[PopulationPlan]) -> Vec<Recording> {
+    populations.iter().map(|_| Recording::new()).collect()
 }
 
 /// What came together of one population.

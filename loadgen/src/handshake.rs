@@ -38,6 +38,8 @@ pub struct Handshakes {
     pub syn_retransmitted: u64,
     /// Attempts whose SYN had no answer by the connect timeout.
     pub unanswered: u64,
+    /// Times that a worker went on at half its rate of attempts for one of these.
+    pub ramp_slowed: u64,
     /// SYN to SYN-ACK as the kernel measured it, ns, where the SYN was sent once: of the others nobody knows which SYN was
     /// answered (Karn's algorithm, RFC 6298 section 3).
     pub round_trip: Histogram<u64>,
@@ -62,6 +64,7 @@ impl Handshakes {
             established: 0,
             syn_retransmitted: 0,
             unanswered: 0,
+            ramp_slowed: 0,
             round_trip: histogram(),
             first_reply: histogram(),
             first_request_retransmitted: 0,
@@ -87,6 +90,7 @@ impl Handshakes {
         self.established += other.established;
         self.syn_retransmitted += other.syn_retransmitted;
         self.unanswered += other.unanswered;
+        self.ramp_slowed += other.ramp_slowed;
         self.first_request_retransmitted += other.first_request_retransmitted;
         self.first_reply_timed_out += other.first_reply_timed_out;
         let histograms =
@@ -103,6 +107,7 @@ impl Handshakes {
         self.established = 0;
         self.syn_retransmitted = 0;
         self.unanswered = 0;
+        self.ramp_slowed = 0;
         self.first_request_retransmitted = 0;
         self.first_reply_timed_out = 0;
         for histogram in [&mut self.round_trip, &mut self.first_reply] {
@@ -260,6 +265,7 @@ mod tests {
         one.established(info(0, 7));
         one.first_reply.record(9 * MS).unwrap();
         one.unanswered = 3;
+        one.ramp_slowed = 6;
         one.first_request_retransmitted = 4;
         one.first_reply_timed_out = 5;
         let mut sum = Handshakes::new();

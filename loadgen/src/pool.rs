@@ -1,7 +1,9 @@
 //! The connections of one population on one worker: sockets, sessions and the dispatcher that uses them.
+//!
+//! Sends and receives go to the kernel without the C library, which of a process with several threads makes each of them a
+//! cancellation point, with two locked instructions around it.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
+use rustix::net::{self, RecvFlags, SendFlags};
 use tidemark_host::tcp_info;
 
 use crate::clock::monotonic_ns;
@@ -395,7 +399,8 @@ impl Pool {
         };
         while slot.unsent_bytes > 0 {
             let turns = self.outstanding.newest_first(conn).map(|asked| asked.turn);
-            match stream.write(slot.session.unsent(&self.shared.script, slot.unsent_bytes, turns)) {
+            let unsent = slot.session.unsent(&self.shared.script, slot.unsent_bytes, turns);
+            match net::send(&*stream, unsent, SendFlags::NOSIGNAL) {
                 Ok(written) => {
                     #[expect(
                         clippy::cast_possible_truncation,
@@ -406,9 +411,9 @@ impl Pool {
                     self.dispatcher.recording().sent_bytes += written as u64;
                 }
                 // The socket's buffer is full: the next writable edge goes on from here.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.lose(conn, ErrorKind::of(&error)),
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                Err(error) => return self.lose(conn, ErrorKind::of(&error.into())),
             }
         }
     }
@@ -444,7 +449,11 @@ impl Pool {
         let gives_up = !slot.was_open && slot.failures >= ATTEMPTS_MAX;
         let recording = self.dispatcher.recording();
         recording.connection_error(kind);
-        recording.handshakes.unanswered += u64::from(kind == ErrorKind::ConnectTimeout);
+        if kind == ErrorKind::ConnectTimeout {
+            recording.handshakes.unanswered += 1;
+            let sent_ns = now_ns.saturating_sub(self.shared.connect_timeout_ns);
+            recording.handshakes.ramp_slowed += u64::from(self.ramp.resent(sent_ns, now_ns));
+        }
         if self.is_visited {
             // The visit has failed, and is not tried again: the next one is due by itself.
             self.give_up(conn, kind);
@@ -497,8 +506,11 @@ impl Pool {
         slot.was_open = true;
         let dropped = slot.missing_since.take().and_then(|drop| self.dropped.get(usize::from(drop)));
         self.ramp.ended();
+        let is_resent = info.is_some_and(|info| info.retransmits > 0);
+        let is_slower = is_resent && self.ramp.resent(since_ns, now_ns);
         self.open.fetch_add(1, Ordering::Relaxed);
         let recording = self.dispatcher.recording();
+        recording.handshakes.ramp_slowed += u64::from(is_slower);
         recording.connections.opened += 1;
         recording.record(Kind::Connect, now_ns - since_ns);
         if let Some(info) = info {
@@ -525,18 +537,18 @@ impl Pool {
             let Link::Open { stream, .. } = &mut self.conns[conn as usize].link else {
                 return;
             };
-            match stream.read(io.buffer) {
-                Ok(0) => return self.end_of_stream(conn),
-                Ok(length) => {
+            match net::recv(&*stream, &mut *io.buffer, RecvFlags::empty()) {
+                Ok((0, _)) => return self.end_of_stream(conn),
+                Ok((length, _)) => {
                     self.dispatcher.recording().received_bytes += length as u64;
                     self.receive(conn, &io.buffer[..length]);
                     if length < io.buffer.len() && !peer_closed {
                         return;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.lose(conn, ErrorKind::of(&error)),
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                Err(error) => return self.lose(conn, ErrorKind::of(&error.into())),
             }
         }
         let slot = &mut self.conns[conn as usize];

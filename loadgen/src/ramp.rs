@@ -12,6 +12,11 @@ pub const ATTEMPTS_MAX: u8 = 3;
 const FIRST_PAUSE_NS: u64 = 10_000_000;
 /// The longest pause between attempts.
 const LONGEST_PAUSE_NS: u64 = 1_000_000_000;
+/// The gap between attempts grows no further than to so many times the planned one.
+const SLOWEST: f64 = 64.0;
+/// After so long without a SYN that was sent again the gap shrinks to this part of it. It takes a second until such a SYN is known.
+const SPEED_UP_AFTER_NS: u64 = 2_000_000_000;
+const SPEED_UP: f64 = 0.75;
 /// An odd number whose multiples are spread evenly over 64 bits (Knuth, "The Art of Computer Programming", volume 3, section 6.4).
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 const NS_PER_S: f64 = 1e9;
@@ -22,8 +27,14 @@ pub struct Ramp {
     /// Not yet attempted for the first time.
     next: ConnId,
     count: ConnId,
+    /// Between two attempts: as planned, and as it is now.
+    planned_gap_ns: f64,
     gap_ns: f64,
-    start_ns: u64,
+    /// The first attempt with the gap as it is now, and when that is.
+    since: ConnId,
+    since_ns: u64,
+    /// When it slowed down last; `None` while it never has.
+    slowed_ns: Option<u64>,
     in_flight: usize,
     in_flight_max: usize,
     /// Connections to open again, by when.
@@ -34,7 +45,18 @@ impl Ramp {
     /// A ramp of `count` connections from `start_ns` on, at `rate` attempts per second.
     pub fn new(count: ConnId, rate: f64, in_flight_max: usize, start_ns: u64) -> Self {
         let gap_ns = NS_PER_S / rate;
-        Self { next: 0, count, gap_ns, start_ns, in_flight: 0, in_flight_max, again: BinaryHeap::new() }
+        Self {
+            next: 0,
+            count,
+            planned_gap_ns: gap_ns,
+            gap_ns,
+            since: 0,
+            since_ns: start_ns,
+            slowed_ns: None,
+            in_flight: 0,
+            in_flight_max,
+            again: BinaryHeap::new(),
+        }
     }
 
     /// The next connection to attempt now; counts it as in flight.
@@ -49,8 +71,32 @@ impl Ramp {
             self.again.pop();
             return Some(conn);
         }
+        if self.gap_ns > self.planned_gap_ns && now_ns >= self.since_ns + SPEED_UP_AFTER_NS {
+            self.set_gap(self.gap_ns * SPEED_UP, now_ns);
+        }
         self.next += 1;
         Some(self.next - 1)
+    }
+
+    /// A SYN that was first sent at `sent_ns` had to be sent again, or was never answered: the target or the way to it takes no more.
+    /// From now on half as many connections a second are attempted, and then slowly more again. What was sent before the ramp slowed
+    /// down last says nothing of its rate now. Whether it slows down.
+    pub fn resent(&mut self, sent_ns: u64, now_ns: u64) -> bool {
+        let slowest_ns = self.planned_gap_ns * SLOWEST;
+        let is_news = self.slowed_ns.is_none_or(|slowed_ns| sent_ns >= slowed_ns);
+        if !is_news || self.next >= self.count || self.gap_ns >= slowest_ns {
+            return false;
+        }
+        self.slowed_ns = Some(now_ns);
+        self.set_gap((self.gap_ns * 2.0).min(slowest_ns), now_ns);
+        true
+    }
+
+    /// From the next attempt on. Those that are overdue are not caught up with.
+    fn set_gap(&mut self, gap_ns: f64, now_ns: u64) {
+        self.gap_ns = gap_ns.max(self.planned_gap_ns);
+        self.since = self.next;
+        self.since_ns = now_ns;
     }
 
     /// When the next attempt is due; `None` while as many as allowed are in flight, or when none is to come.
@@ -59,7 +105,8 @@ impl Ramp {
             return None;
         }
         let again_ns = self.again.peek().map(|Reverse((at_ns, _))| *at_ns);
-        let first_ns = (self.next < self.count).then(|| self.start_ns + self.offset_ns(self.next));
+        let first_ns =
+            (self.next < self.count).then(|| self.since_ns + self.offset_ns(self.next - self.since));
         again_ns.into_iter().chain(first_ns).min()
     }
 
@@ -68,8 +115,8 @@ impl Ramp {
         clippy::cast_sign_loss,
         reason = "positive and far under 2^53 ns"
     )]
-    fn offset_ns(&self, index: ConnId) -> u64 {
-        (f64::from(index) * self.gap_ns) as u64
+    fn offset_ns(&self, attempts: ConnId) -> u64 {
+        (f64::from(attempts) * self.gap_ns) as u64
     }
 
     /// An attempt has begun that the ramp did not ask for.
@@ -119,6 +166,44 @@ mod tests {
         ramp.ended();
         assert_eq!(ramp.next(100), Some(2));
         assert_eq!(ramp.next_attempt_ns(), None);
+    }
+
+    /// How many attempts there are from `from_s` to `to_s`, none of which stays in flight.
+    fn attempts(ramp: &mut Ramp, from_s: u64, to_s: u64) -> usize {
+        let mut count = 0;
+        while let Some(due_ns) = ramp.next_attempt_ns().filter(|&due_ns| due_ns < to_s * 1_000_000_000) {
+            assert!(ramp.next(due_ns.max(from_s * 1_000_000_000)).is_some());
+            ramp.ended();
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_syn_that_is_sent_again_halves_the_rate_and_it_comes_back() {
+        let mut ramp = Ramp::new(1_000_000, 1000.0, 10, 0);
+        assert_eq!(attempts(&mut ramp, 0, 1), 1000);
+        assert!(ramp.resent(0, 1_000_000_000));
+        assert!(!ramp.resent(999_999_999, 1_100_000_000), "sent before it slowed down");
+        let half = attempts(&mut ramp, 1, 2);
+        assert!((499..=501).contains(&half), "{half}");
+        assert!(ramp.resent(1_500_000_000, 2_000_000_000));
+        let quarter = attempts(&mut ramp, 2, 3);
+        assert!((249..=251).contains(&quarter), "{quarter}");
+        let later = attempts(&mut ramp, 3, 60);
+        assert!((30_000..57_000).contains(&later), "{later}");
+        let at_last = attempts(&mut ramp, 60, 61);
+        assert!((999..=1001).contains(&at_last), "never faster than planned: {at_last}");
+    }
+
+    #[test]
+    fn a_ramp_that_is_over_or_as_slow_as_can_be_does_not_slow_down() {
+        let mut ramp = Ramp::new(10_000, 1000.0, 10, 0);
+        let halved = (1..100).filter(|&second| ramp.resent(second, second)).count();
+        assert_eq!(halved, 6);
+        let mut over = Ramp::new(1, 1000.0, 10, 0);
+        assert_eq!(over.next(0), Some(0));
+        assert!(!over.resent(0, 1));
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub enum RunError {
 pub struct Outcome {
     /// When the measurement began.
     pub started_at: SystemTime,
+    /// How long it took to open the connections.
+    pub ramp: Duration,
     /// The phases as they were.
     pub window: Window,
     /// How it ended.
@@ -253,12 +255,13 @@ fn run_workers(
         .map(|listening| Metrics::start(plan, &dir.id, open.clone(), listening))
         .transpose()
         .map_err(|source| RunError::Host { what: "start the thread of the metrics", source })?;
+    let began = Instant::now();
     let workers = Workers::start(plan, open, &messages)?;
     drop(messages);
     // It is fine to run without: the workers are then only a little later.
     let _ = rustix::process::nice(COLLECTOR_NICE);
     let outcome = ramp(plan, live, &workers, inbox)
-        .and_then(|()| measure(dir, plan, live, &workers, inbox, metrics.as_ref()));
+        .and_then(|()| measure(dir, plan, live, &workers, inbox, metrics.as_ref(), began.elapsed()));
     live.finish();
     workers.end();
     Ok((outcome?, metrics))
@@ -281,6 +284,7 @@ fn measure(
     workers: &Workers,
     inbox: &Receiver<Message>,
     metrics: Option<&Metrics>,
+    ramp: Duration,
 ) -> Result<Outcome, RunError> {
     let mut window = window_from(plan, monotonic_ns() + START_NOTICE_NS);
     let started_at = SystemTime::now() + Duration::from_nanos(START_NOTICE_NS) + plan.warmup;
@@ -323,7 +327,7 @@ fn measure(
         PopulationResult { total: sums.total, rows: sums.rows, peak_open: sums.peak_open, expected_arrivals }
     });
     let populations = populations.collect();
-    Ok(Outcome { started_at, window, ended, populations, workers: stats, observed })
+    Ok(Outcome { started_at, ramp, window, ended, populations, workers: stats, observed })
 }
 
 fn window_from(plan: &Plan, start_ns: u64) -> Window {

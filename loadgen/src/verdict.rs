@@ -178,7 +178,7 @@ pub fn trust_limit(total: &Recording) -> Option<f64> {
     if lag.is_empty() {
         return None;
     }
-    TRUST_LADDER.into_iter().take_while(|&percentile| is_trusted_at(lag, response, percentile)).last()
+    TRUST_LADDER.into_iter().take_while(|&percentile| is_trusted_at(&lag, &response, percentile)).last()
 }
 
 fn is_trusted_at(lag: &Histogram<u64>, response: &Histogram<u64>, percentile: f64) -> bool {
@@ -438,7 +438,7 @@ fn untrusted_median(facts: &Facts<'_>, trusted_to: Option<f64>) -> Option<Check>
     if !facts.is_open_loop || lag.is_empty() {
         return None;
     }
-    let [lag_ns, response_ns] = [lag, response].map(|histogram| histogram.value_at_quantile(0.5));
+    let [lag_ns, response_ns] = [&lag, &response].map(|histogram| histogram.value_at_quantile(0.5));
     let why = trusted_to.is_none().then(|| {
         format!(
             "not even the median is the target's alone: the generator was {} late where the response is {}; {}",

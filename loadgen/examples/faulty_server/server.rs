@@ -28,6 +28,10 @@ struct Conn {
     unsent: Vec<u8>,
     /// Closes as soon as everything is sent.
     ends: bool,
+    /// There may be more to read: an edge has come, and no read has fallen short since.
+    is_readable: bool,
+    /// The peer sends no more, and of that there is no other edge.
+    peer_closed: bool,
 }
 
 /// The server and its connections, by token.
@@ -92,7 +96,7 @@ impl Server {
                     LISTENER => self.accept()?,
                     // Nothing is ever written there, so this is its end.
                     PARENT => return Ok(()),
-                    Token(index) => self.turn(index),
+                    Token(index) => self.turn(index, event.is_readable(), event.is_read_closed()),
                 }
             }
         }
@@ -117,7 +121,14 @@ impl Server {
                 Token(index),
                 Interest::READABLE | Interest::WRITABLE,
             )?;
-            let conn = Conn { stream, session: Session::default(), unsent: Vec::new(), ends: false };
+            let conn = Conn {
+                stream,
+                session: Session::default(),
+                unsent: Vec::new(),
+                ends: false,
+                is_readable: false,
+                peer_closed: false,
+            };
             if index == self.conns.len() {
                 self.conns.push(Some(conn));
             } else {
@@ -127,9 +138,11 @@ impl Server {
     }
 
     /// Serves one connection until its socket has no more to give or takes no more.
-    fn turn(&mut self, index: usize) {
+    fn turn(&mut self, index: usize, is_readable: bool, peer_closed: bool) {
         // An event of a connection that ended earlier in this batch.
         let Some(conn) = self.conns.get_mut(index).and_then(Option::as_mut) else { return };
+        conn.peer_closed |= peer_closed;
+        conn.is_readable |= is_readable || peer_closed;
         let result = serve(conn, &self.fault, &mut self.replies, &mut self.buffer);
         if !matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             self.conns[index] = None;
@@ -148,9 +161,14 @@ fn serve(conn: &mut Conn, fault: &Fault, replies: &mut u64, buffer: &mut [u8]) -
         if conn.ends {
             return Ok(());
         }
+        // To ask once more would double what a request costs, and what waits behind a stop waits for those before it.
+        if !conn.is_readable {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         match conn.stream.read(buffer)? {
             0 => return Ok(()),
             length => {
+                conn.is_readable = length == buffer.len() || conn.peer_closed;
                 if let Fault::Slow { service } = fault {
                     stop_for(*service);
                 }

@@ -54,7 +54,7 @@ impl Figures {
             *self.errors.entry(*kind).or_default() += count;
         }
         for (sum, kind) in self.latencies.iter_mut().zip(Kind::ALL) {
-            sum.add(recording.histogram(kind));
+            sum.add(&recording.histogram(kind));
         }
     }
 }
@@ -94,7 +94,7 @@ impl Board {
     /// Adds what a population recorded in an interval. The gauges show this interval if `is_shown`; what comes in after the
     /// last whole one is only counted.
     pub(super) fn add(&self, population: usize, recording: &Recording, is_shown: bool) {
-        let latest = is_shown.then(|| Kind::ALL.map(|kind| quantiles(recording.histogram(kind))));
+        let latest = is_shown.then(|| Kind::ALL.map(|kind| quantiles(&recording.histogram(kind))));
         let mut state = self.state();
         let Some(figures) = state.populations.get_mut(population) else { return };
         figures.add(recording);

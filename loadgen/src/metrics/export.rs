@@ -194,13 +194,13 @@ mod tests {
         recording.account.timed_out = 2;
         recording.error(ErrorKind::Reset);
         let mut figures = Figures {
-            interval: Kind::ALL.map(|kind| quantiles(recording.histogram(kind))),
+            interval: Kind::ALL.map(|kind| quantiles(&recording.histogram(kind))),
             ..Default::default()
         };
         figures.account.add(&recording.account);
         figures.errors.clone_from(&recording.errors);
         for kind in Kind::ALL {
-            figures.latencies[kind as usize].add(recording.histogram(kind));
+            figures.latencies[kind as usize].add(&recording.histogram(kind));
         }
         figures
     }

@@ -140,7 +140,8 @@ fn population(out: &mut String, marks: &mut Marks, both: [Measured<'_>; 2]) {
 
 fn latency(out: &mut String, marks: &mut Marks, both: [Measured<'_>; 2], kind: Kind, percentile: f64) {
     let histograms = both.map(|measured| measured.total.histogram(kind));
-    let intervals = histograms.map(|histogram| Interval::of_quantile(histogram, percentile / 100.0));
+    let intervals =
+        histograms.each_ref().map(|histogram| Interval::of_quantile(histogram, percentile / 100.0));
     let values = histograms
         .map(|histogram| (!histogram.is_empty()).then(|| histogram.value_at_percentile(percentile)));
     let _ = write!(out, "{:10}{:8}", kind.name(), Percentile(percentile));

@@ -61,7 +61,7 @@ impl RunDir {
         for (population, total) in report.populations.iter().zip(totals) {
             for kind in Kind::ALL.into_iter().filter(|&kind| !total.histogram(kind).is_empty()) {
                 let name = format!("{}.{}.hgrm", population.name, kind.name());
-                self.write_text(&name, &hgrm::render(total.histogram(kind)))?;
+                self.write_text(&name, &hgrm::render(&total.histogram(kind)))?;
             }
         }
         self.write_text("series.csv", &csv::render(&report.series))?;

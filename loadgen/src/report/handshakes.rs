@@ -19,6 +19,9 @@ pub struct HandshakeFigures {
     pub syn_retransmitted: u64,
     /// Attempts whose SYN had no answer by the connect timeout.
     pub unanswered: u64,
+    /// Times that a worker went on at half its rate of attempts for one of these.
+    #[serde(default)]
+    pub ramp_slowed: u64,
     /// SYN to SYN-ACK as the kernel measured it, where the SYN was sent once.
     pub round_trip: Latency,
     /// The first request of a connection, sent to done.
@@ -35,6 +38,7 @@ impl From<&Handshakes> for HandshakeFigures {
             established: handshakes.established,
             syn_retransmitted: handshakes.syn_retransmitted,
             unanswered: handshakes.unanswered,
+            ramp_slowed: handshakes.ramp_slowed,
             round_trip: Latency::from(&handshakes.round_trip),
             first_reply: Latency::from(&handshakes.first_reply),
             first_request_retransmitted: handshakes.first_request_retransmitted,
@@ -51,6 +55,7 @@ impl HandshakeFigures {
             established: self.established.saturating_add(more.established),
             syn_retransmitted: self.syn_retransmitted.saturating_add(more.syn_retransmitted),
             unanswered: self.unanswered.saturating_add(more.unanswered),
+            ramp_slowed: self.ramp_slowed.saturating_add(more.ramp_slowed),
             round_trip: Latency::default(),
             first_reply: Latency::default(),
             first_request_retransmitted: self
@@ -67,18 +72,19 @@ pub(super) fn write_lines(out: &mut String, figures: &HandshakeFigures) {
         shown("round trip ", &figures.round_trip),
         counted(figures.syn_retransmitted, "with their SYN sent again"),
         counted(figures.unanswered, "attempts unanswered"),
+        counted(figures.ramp_slowed, "times slowed down to half the rate"),
     ];
-    write_line(out, "handshakes", handshakes);
+    write_line(out, "handshakes", &handshakes);
     let first_replies = [
         shown("", &figures.first_reply),
         counted(figures.first_request_retransmitted, "with their request sent again"),
         counted(figures.first_reply_timed_out, "timed out"),
     ];
-    write_line(out, "first reply", first_replies);
+    write_line(out, "first reply", &first_replies);
 }
 
-fn write_line(out: &mut String, label: &str, parts: [Option<String>; 3]) {
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
+fn write_line(out: &mut String, label: &str, parts: &[Option<String>]) {
+    let parts: Vec<&str> = parts.iter().flatten().map(String::as_str).collect();
     if !parts.is_empty() {
         let _ = writeln!(out, "{label:12} {}", parts.join("; "));
     }
@@ -113,6 +119,7 @@ mod tests {
         shown.push(lines(&handshakes));
         handshakes.established(TcpInfo { retransmits: 2, round_trip_us: 1000 });
         handshakes.unanswered = 1200;
+        handshakes.ramp_slowed = 2;
         handshakes.first_reply.record(3_000_000).unwrap();
         handshakes.first_request_retransmitted = 3;
         handshakes.first_reply_timed_out = 4;

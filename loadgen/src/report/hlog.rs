@@ -63,7 +63,7 @@ impl IntervalLog {
         for kind in Kind::ALL {
             let values = recording.histogram(kind);
             if !values.is_empty() {
-                self.write(&format!("{population}.{}", kind.name()), start, length, values)?;
+                self.write(&format!("{population}.{}", kind.name()), start, length, &values)?;
             }
         }
         Ok(())

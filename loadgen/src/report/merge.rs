@@ -323,6 +323,7 @@ fn together(
             started_at: super::rfc3339(SystemTime::UNIX_EPOCH + times.started_at),
             duration_s: times.duration_s,
             measured_s: times.measured_s,
+            ramp_s: runs.iter().map(|run| run.report.run.ramp_s).fold(0.0, f64::max),
             ended: ended.unwrap_or(Ended::AsPlanned),
             argv,
             seed: first.run.seed,
@@ -371,7 +372,7 @@ fn population(
         .chain(rows.iter().map(|row| row.connections_open));
     sum.connections.peak_open = peaks.max().unwrap_or(0);
     for kind in Kind::ALL {
-        *sum.latency_mut(kind) = Latency::from(total.histogram(kind));
+        *sum.latency_mut(kind) = Latency::from(&*total.histogram(kind));
     }
     let per_s = |per_s: fn(&Population) -> f64| {
         let count: f64 = parts().map(|(run, part)| per_s(part) * run.measured_s).sum();

@@ -21,7 +21,7 @@ pub mod units;
 mod schema;
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,9 @@ pub struct Run {
     pub duration_s: f64,
     /// Length of the measured window as it was.
     pub measured_s: f64,
+    /// From the first attempt to connect until every connection was open or given up; of merged runs the longest.
+    #[serde(default)]
+    pub ramp_s: f64,
     /// How it ended.
     pub ended: Ended,
     /// The command line.
@@ -375,7 +378,7 @@ impl Report {
             .iter()
             .zip(&outcome.populations)
             .map(|(of, result)| {
-                let latency = |kind| Latency::from(result.total.histogram(kind));
+                let latency = |kind| Latency::from(&*result.total.histogram(kind));
                 population(&plan.events, of, &result.total, result.peak_open, outcome.measured_s(), latency)
             })
             .collect();
@@ -393,6 +396,7 @@ impl Report {
                 started_at: rfc3339(outcome.started_at),
                 duration_s: plan.duration.as_secs_f64(),
                 measured_s: outcome.measured_s(),
+                ramp_s: outcome.ramp.as_secs_f64(),
                 ended: outcome.ended,
                 argv,
                 seed: plan.seed,
@@ -420,6 +424,7 @@ impl Report {
         };
         let outcome = Outcome {
             started_at,
+            ramp: Duration::ZERO,
             window: Window { start_ns: 0, from_ns: 0, until_ns: 0, drain_until_ns: 0 },
             ended: Ended::CutOff,
             populations: plan.populations.iter().map(nothing).collect(),

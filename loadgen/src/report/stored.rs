@@ -51,7 +51,7 @@ impl Stored {
         let totals = stored.totals()?;
         for (population, total) in stored.report.populations.iter_mut().zip(&totals) {
             for kind in Kind::ALL {
-                *population.latency_mut(kind) = Latency::from(total.histogram(kind));
+                *population.latency_mut(kind) = Latency::from(&*total.histogram(kind));
             }
         }
         Ok(stored)

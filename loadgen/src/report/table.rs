@@ -12,6 +12,9 @@ use crate::verdict::{Check, Finding};
 
 const COLUMN_WIDTH: usize = 9;
 
+/// A ramp that took less is no news.
+const RAMP_SHOWN_FROM_S: f64 = 1.0;
+
 /// Renders the report. Lines end in `\n`.
 pub fn render(report: &Report) -> String {
     let mut out = String::new();
@@ -170,6 +173,18 @@ fn generator(out: &mut String, report: &Report) {
             busy.len(),
             if busy.len() == 1 { "" } else { "s" },
             Percent(generator.machine.steal_fraction)
+        );
+    }
+    if report.run.ramp_s >= RAMP_SHOWN_FROM_S {
+        // Visits begin after it.
+        let held = report.populations.iter().filter(|it| it.requests_per_connection.is_none());
+        let opened: u64 = held.map(|population| population.connections.requested).sum();
+        let _ = writeln!(
+            out,
+            "ramp         {:.1} s for {} connections: {:.0}/s",
+            report.run.ramp_s,
+            Count(opened),
+            opened as f64 / report.run.ramp_s
         );
     }
     if !report.merged_from.is_empty() {

@@ -61,10 +61,10 @@ proptest! {
             let rows = &merged.report.series[index].rows;
             prop_assert!(rows.is_sorted_by(|one, next| one.t_s < next.t_s));
             for kind in Kind::ALL {
-                let recorded = buckets(whole.histogram(kind));
-                prop_assert_eq!(&buckets(totals[index].histogram(kind)), &recorded);
+                let recorded = buckets(&whole.histogram(kind));
+                prop_assert_eq!(&buckets(&totals[index].histogram(kind)), &recorded);
                 prop_assert_eq!(&described.sum(&format!("{}.{}", NAMES[index], kind.name())), &recorded);
-                prop_assert_eq!(population.latency(kind), &Latency::from(whole.histogram(kind)));
+                prop_assert_eq!(population.latency(kind), &Latency::from(&*whole.histogram(kind)));
             }
         }
     }

@@ -99,7 +99,7 @@ fn what_was_whole_is_told_and_what_came_after_is_not() {
         let mut whole = intervals[1].clone();
         whole.add(&intervals[2]);
         for kind in Kind::ALL {
-            assert_eq!(population.latency(kind), &Latency::from(whole.histogram(kind)), "{}", kind.name());
+            assert_eq!(population.latency(kind), &Latency::from(&*whole.histogram(kind)), "{}", kind.name());
         }
         assert_eq!(population.arrivals.completed, whole.account.completed);
     }

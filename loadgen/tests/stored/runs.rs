@@ -104,7 +104,7 @@ pub(crate) fn fixture() -> Report {
 }
 
 fn population(name: &str, planned: &Population, total: &Recording, measured_s: f64) -> Population {
-    let latency = |kind| Latency::from(total.histogram(kind));
+    let latency = |kind| Latency::from(&*total.histogram(kind));
     Population {
         name: name.to_owned(),
         arrivals: ArrivalCounts::from(&total.account),
