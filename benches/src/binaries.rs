@@ -15,6 +15,8 @@ pub enum Program {
     BareEcho,
     /// The reference of the tokio engines.
     BareTokioEcho,
+    /// The reference of the load generator's ramp.
+    BlockingConnect,
     /// The server that stops now and then, an example of the load generator.
     FaultyServer,
 }
@@ -27,6 +29,7 @@ impl Program {
             Self::Loadgen => "tidemark-loadgen",
             Self::BareEcho => "bare-epoll-echo",
             Self::BareTokioEcho => "bare-tokio-echo",
+            Self::BlockingConnect => "blocking-connect",
             Self::FaultyServer => "faulty_server",
         }
     }
@@ -36,7 +39,7 @@ impl Program {
         match self {
             Self::Server => "-p tidemark-server",
             Self::Loadgen => "-p tidemark-loadgen",
-            Self::BareEcho | Self::BareTokioEcho => "-p tidemark-benches",
+            Self::BareEcho | Self::BareTokioEcho | Self::BlockingConnect => "-p tidemark-benches",
             Self::FaultyServer => "-p tidemark-loadgen --example faulty_server",
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::PeerCommand;
 use crate::engine::Engine;
 use crate::stalling::Protocol;
 
@@ -46,8 +47,12 @@ pub enum Command {
     Pacing(PacingArgs),
     /// The load generator's requests per second beside wrk's, and its memory per connection (needs nginx and wrk)
     Generator(GeneratorArgs),
-    /// Many connections on both ends, with descriptor tables of their own where one does not hold them
-    Connections(ConnectionsArgs),
+    /// Many connections on both ends, nearly all of them quiet
+    Scale(ScaleArgs),
+    /// Connections that the load generator opens per second, beside threads that open one after the other
+    Ramp(RampArgs),
+    /// The server's engines beside other servers, and the load generator beside others
+    Compare(CompareArgs),
 }
 
 /// `echo`
@@ -179,18 +184,61 @@ pub struct GeneratorArgs {
     pub runs: usize,
 }
 
-/// `connections`
+/// `scale`
 #[derive(Clone, Debug, Args)]
-pub struct ConnectionsArgs {
+pub struct ScaleArgs {
     /// Connections held open
-    #[arg(value_name = "N", default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub connections: u64,
-    /// Echoes per second over all connections
+    /// How often each of them sends a heartbeat
+    #[arg(long, default_value = "60s", value_parser = parse_duration)]
+    pub every: Duration,
+    /// Of them, connections that are asked something instead
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub probes: u64,
+    /// Requests per second over these, at independent times
     #[arg(long, value_name = "PER_SECOND", default_value = "1000", value_parser = parse_rate)]
     pub rate: f64,
-    /// How long to measure
-    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    /// Handshakes per second while they are opened [default: the load generator's]
+    #[arg(long, value_name = "PER_SECOND", value_parser = parse_rate)]
+    pub connect_rate: Option<f64>,
+    /// How long to measure once all are open
+    #[arg(long, default_value = "60s", value_parser = parse_duration)]
     pub duration: Duration,
+    /// No heartbeats and no probes: what does it cost to hold them?
+    #[arg(long)]
+    pub silent: bool,
+}
+
+/// `ramp`
+#[derive(Clone, Debug, Args)]
+pub struct RampArgs {
+    /// Blocks of four slots, the load generator and the reference twice each
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse_count)]
+    pub blocks: usize,
+    /// Connections opened in each slot
+    #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub connections: u64,
+}
+
+/// `compare`
+#[derive(Clone, Debug, Args)]
+pub struct CompareArgs {
+    /// Rounds, in each of which every candidate is measured once
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = parse_count)]
+    pub rounds: usize,
+    /// Connections, each with one request in flight
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_count)]
+    pub connections: usize,
+    /// Requests to a server in each slot
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub requests: u64,
+    /// How long a load generator runs in each slot, after a second that does not count
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Another HTTP server to take part, or echo server as echo:NAME=CMD; {port} in the command is the port that it is to listen on
+    #[arg(long = "peer", value_name = "NAME=CMD")]
+    pub peers: Vec<PeerCommand>,
 }
 
 /// As far as the load generator goes.
@@ -236,7 +284,9 @@ mod tests {
             "echo --rate 0",
             "echo --duration 10",
             "cpu --blocks 0",
-            "connections 0",
+            "scale 0",
+            "compare --rounds 0",
+            "compare --peer x",
             "stall --rates 1,x",
             "stall --protocols udp",
             "pacing --rate 0",

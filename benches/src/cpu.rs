@@ -13,6 +13,7 @@ use tidemark_host::cpu as affinity;
 use tidemark_host::cpu::CpuSet;
 use tidemark_program::Exit;
 
+use crate::allowed::{Allowed, Apart};
 use crate::binaries::Program;
 use crate::cli::CpuArgs;
 use crate::closed_loop::ClosedLoop;
@@ -21,7 +22,6 @@ use crate::error::MeasureError;
 use crate::exchange::Exchange;
 use crate::listening;
 use crate::results;
-use crate::scale::{Allowed, Apart};
 use crate::server::{Options, Server};
 use crate::session::Session;
 use crate::side_by_side::{SideBySide, Target};

@@ -21,7 +21,23 @@ const LOOKS_MAX: u32 = 200;
 /// # Errors
 /// When it never is, has ended, or the wait is interrupted.
 pub fn at_rest_ns(pid: u32, interrupt: &Interrupt) -> Result<u64, MeasureError> {
-    let read = || threads_ns(pid).map_err(MeasureError::io("read the server's CPU time"));
+    at_rest(pid, threads_ns, interrupt)
+}
+
+/// As [`at_rest_ns`], of all processes of the group that `leader` leads: a server and those that it has started.
+///
+/// # Errors
+/// When they never are at rest, or the wait is interrupted.
+pub fn group_at_rest_ns(leader: u32, interrupt: &Interrupt) -> Result<u64, MeasureError> {
+    at_rest(leader, group_ns, interrupt)
+}
+
+fn at_rest(
+    pid: u32,
+    spent_ns: fn(u32) -> io::Result<u64>,
+    interrupt: &Interrupt,
+) -> Result<u64, MeasureError> {
+    let read = || spent_ns(pid).map_err(MeasureError::io("read the server's CPU time"));
     let mut last = read()?;
     for _ in 0..LOOKS_MAX {
         interrupt.pause(QUIET)?;
@@ -46,8 +62,36 @@ pub fn waited_ns(pid: u32) -> Result<u64, MeasureError> {
     Ok(threads.iter().map(|thread| thread.wait_ns).sum())
 }
 
+/// CPU time of the threads of a process so far, in ns: at most a tick of the kernel old for each that runs.
+///
+/// # Errors
+/// When the process has ended.
+pub fn spent_ns(pid: u32) -> Result<u64, MeasureError> {
+    threads_ns(pid).map_err(MeasureError::io("read a program's CPU time"))
+}
+
 fn threads_ns(pid: u32) -> io::Result<u64> {
     Ok(threads(pid)?.iter().map(|thread| thread.run_ns).sum())
+}
+
+fn group_ns(leader: u32) -> io::Result<u64> {
+    let mut sum_ns = 0;
+    for entry in fs::read_dir("/proc")? {
+        let Ok(Some(pid)) = entry.map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) else {
+            continue;
+        };
+        // One that has ended meanwhile is of no group.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if group_of(&stat) == Some(leader) {
+            sum_ns += threads_ns(pid)?;
+        }
+    }
+    Ok(sum_ns)
+}
+
+/// The process group in a `/proc/PID/stat`, of which the command's name in parentheses may hold anything.
+fn group_of(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
 }
 
 /// Threads that come and go would be missed; the targets here start all of theirs before they listen.
@@ -65,6 +109,23 @@ mod tests {
 
     use super::*;
     use crate::process::Process;
+
+    #[test]
+    fn the_group_is_found_behind_any_name() {
+        assert_eq!(group_of("77 (a) b (c) S 1 42 42 0 -1"), Some(42));
+        assert_eq!(group_of("nonsense"), None);
+    }
+
+    #[test]
+    fn a_group_has_the_time_of_all_its_processes() {
+        let interrupt = Interrupt::catch().unwrap();
+        // Two processes that wait for their input, in the group of the first.
+        let mut command = Command::new("sh");
+        command.args(["-c", "cat & cat"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let shell = Process::spawn(&mut command).unwrap();
+        let one = at_rest_ns(shell.pid(), &interrupt).unwrap();
+        assert!(group_at_rest_ns(shell.pid(), &interrupt).unwrap() > one);
+    }
 
     #[test]
     fn a_process_that_waits_is_at_rest_and_its_time_stands_still() {

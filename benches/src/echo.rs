@@ -2,10 +2,10 @@
 
 use tidemark_program::Exit;
 
+use crate::allowed::{Allowed, scale};
 use crate::cli::EchoArgs;
 use crate::error::MeasureError;
 use crate::loadgen::{Arrivals, Load, Target};
-use crate::scale::{Allowed, scale};
 use crate::server::{Options, Server};
 use crate::session::Session;
 

@@ -10,13 +10,13 @@ use serde::Serialize;
 use tidemark_loadgen::report::{Population, Report};
 use tidemark_program::Exit;
 
+use crate::allowed::{Allowed, Apart};
 use crate::cli::GeneratorArgs;
 use crate::cpu_time;
 use crate::error::MeasureError;
 use crate::loadgen::{Arrivals, Load, Target};
 use crate::nginx::{self, Nginx};
 use crate::results;
-use crate::scale::{Allowed, Apart};
 use crate::session::Session;
 
 /// The part of its own closed loop's rate that it is to keep as an open loop.

@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use tidemark_program::Exit;
 
+use crate::allowed::{Allowed, Apart};
 use crate::cli::HttpArgs;
 use crate::cpu_time;
 use crate::error::MeasureError;
 use crate::loadgen::HTTP_PATH;
 use crate::nginx::{self, Nginx};
 use crate::results;
-use crate::scale::{Allowed, Apart};
 use crate::server::{Options, Server};
 use crate::session::Session;
 use crate::side_by_side::{SideBySide, Target};

@@ -3,13 +3,14 @@
 //! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`], [`stalling`], [`nginx`], [`wrk`],
 //! [`peers`]), reads figures where they are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`disturbance`], [`idle`],
 //! [`interval_log`], [`scrape`]), reduces them ([`statistics`], [`side_by_side`]) and keeps the raw ones ([`results`]). What a host allows is decided
-//! in [`scale`], which is pure. The measurements themselves are [`echo`], [`memory`], [`cpu`], [`http`], [`stall`], [`pacing`],
-//! [`generator`] and [`connections`].
+//! in [`allowed`], which is pure. The measurements themselves are [`echo`], [`memory`], [`cpu`], [`http`], [`stall`], [`pacing`],
+//! [`generator`], [`ramp`], [`scale`] and [`compare`].
 
+pub mod allowed;
 pub mod binaries;
 pub mod cli;
 pub mod closed_loop;
-pub mod connections;
+pub mod compare;
 pub mod cpu;
 pub mod cpu_time;
 pub mod disturbance;
@@ -31,6 +32,7 @@ pub mod pacing;
 pub mod peers;
 pub mod pinned;
 pub mod process;
+pub mod ramp;
 pub mod results;
 pub mod scale;
 pub mod scrape;

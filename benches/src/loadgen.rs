@@ -120,21 +120,8 @@ impl Load {
     /// # Errors
     /// When it cannot be started.
     pub fn start_as(&self, mut command: Command) -> Result<Running, MeasureError> {
-        command.args(self.args()).args(["--json", "-", "--live", "off"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = spawn(&mut command)?;
-        let stdout = process.take_stdout();
-        let read = move || {
-            let mut json = String::new();
-            // What was read until an error is judged by the parser.
-            drop(stdout.map(|mut stdout| stdout.read_to_string(&mut json)));
-            json
-        };
-        let report = std::thread::Builder::new()
-            .name("report".to_owned())
-            .spawn(read)
-            .map_err(MeasureError::io("start a thread"))?;
-        Ok(Running { process, report })
+        command.args(self.args());
+        start_command(command)
     }
 
     /// Runs it in silence and gives its report, valid or not.
@@ -155,6 +142,34 @@ fn duration(duration: Duration) -> OsString {
 
 fn spawn(command: &mut Command) -> Result<Process, MeasureError> {
     Process::spawn(command).map_err(MeasureError::io("start tidemark-loadgen"))
+}
+
+/// Starts a run with arguments of its own, in silence as [`Load::start`] does.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start(session: &Session, args: &[OsString]) -> Result<Running, MeasureError> {
+    let mut command = Command::new(session.binaries.path(Program::Loadgen)?);
+    command.args(args);
+    start_command(command)
+}
+
+fn start_command(mut command: Command) -> Result<Running, MeasureError> {
+    command.args(["--json", "-", "--live", "off"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut process = spawn(&mut command)?;
+    let stdout = process.take_stdout();
+    let read = move || {
+        let mut json = String::new();
+        // What was read until an error is judged by the parser.
+        drop(stdout.map(|mut stdout| stdout.read_to_string(&mut json)));
+        json
+    };
+    let report = std::thread::Builder::new()
+        .name("report".to_owned())
+        .spawn(read)
+        .map_err(MeasureError::io("start a thread"))?;
+    Ok(Running { process, report })
 }
 
 /// A run under way.

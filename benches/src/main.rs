@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidemark_benches::cli::{Cli, Command};
 use tidemark_benches::session::Session;
-use tidemark_benches::{connections, cpu, echo, generator, http, memory, pacing, stall};
+use tidemark_benches::{compare, cpu, echo, generator, http, memory, pacing, ramp, scale, stall};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -18,7 +18,9 @@ fn main() -> ExitCode {
         Command::Stall(args) => stall::run(&session, &args),
         Command::Pacing(args) => pacing::run(&session, &args),
         Command::Generator(args) => generator::run(&session, &args),
-        Command::Connections(args) => connections::run(&session, &args),
+        Command::Scale(args) => scale::run(&session, &args),
+        Command::Ramp(args) => ramp::run(&session, &args),
+        Command::Compare(args) => compare::run(&session, &args),
     });
     let exit = result.unwrap_or_else(|error| {
         // Nothing is left to do when standard error is closed.

@@ -7,12 +7,12 @@ use serde::Serialize;
 use tidemark_host::proc::smaps_rollup::{self, ExactMemory};
 use tidemark_program::Exit;
 
+use crate::allowed::{self, Allowed};
 use crate::cli::MemoryArgs;
 use crate::engine::Engine;
 use crate::error::MeasureError;
 use crate::idle::Idle;
 use crate::results;
-use crate::scale::{self, Allowed};
 use crate::server::{Options, Server};
 use crate::session::Session;
 use crate::statistics::{median, slope};
@@ -116,7 +116,7 @@ pub(crate) fn points(
     if low >= high {
         return Err(MeasureError::Usage("--low must be below --high".to_owned()));
     }
-    let (cut_low, cut_high) = scale::points(low, high, allowed);
+    let (cut_low, cut_high) = allowed::points(low, high, allowed);
     if cut_high < high {
         session.say(format_args!(
             "scaled down: {cut_low} and {cut_high} connections instead of {low} and {high}, because one process may open {} files here",

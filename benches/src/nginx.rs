@@ -48,6 +48,11 @@ impl Nginx {
         Ok(Self { process, target, worker, _directory: directory })
     }
 
+    /// The process that was started, and of whose group the worker is.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Ends it and waits for that.
     pub fn stop(self) {
         self.process.stop();

@@ -16,13 +16,13 @@ use tidemark_loadgen::record::latency_histogram;
 use tidemark_loadgen::report::Report;
 use tidemark_program::Exit;
 
+use crate::allowed::{Allowed, Apart};
 use crate::cli::PacingArgs;
 use crate::disturbance::{self, Reading, Taken};
 use crate::error::MeasureError;
 use crate::interval_log;
 use crate::loadgen::{Arrivals, Load, Target};
 use crate::results;
-use crate::scale::{Allowed, Apart};
 use crate::server::{Options, Server};
 use crate::session::Session;
 

@@ -3,6 +3,8 @@
 mod oha;
 mod wrk2;
 
+pub use oha::requests_per_s as oha_requests_per_s;
+
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -63,7 +65,7 @@ impl Peer {
 
     /// Where it is; `None` when it is not installed.
     pub fn find(self) -> Option<PathBuf> {
-        find_in(&env::var_os("PATH")?, self.name())
+        find(self.name())
     }
 
     /// Runs it once. What it says is `Err` in words when that is no figures.
@@ -86,6 +88,11 @@ impl Peer {
             Self::Oha => oha::times(&text),
         })
     }
+}
+
+/// Where a program of that name is on the PATH; `None` when it is not.
+pub fn find(name: &str) -> Option<PathBuf> {
+    find_in(&env::var_os("PATH")?, name)
 }
 
 fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {

@@ -1,234 +1,413 @@
-//! What of a wanted run this host allows. Pure.
+//! `scale`: many connections on both ends, nearly all of them quiet. Are they all held, what does each cost, and what do those feel
+//! that ask something meanwhile?
 
-use std::io;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use tidemark_host::cpu::CpuSet;
-use tidemark_host::proc::meminfo;
-use tidemark_host::{cgroup, cpu, fdtable, limits};
+use serde::Serialize;
+use tidemark_host::proc::smaps_rollup;
+use tidemark_loadgen::report::units::Count;
+use tidemark_loadgen::report::{Report, table};
+use tidemark_program::Exit;
 
-/// Descriptors of a table that are not for connections, with room for what either program opens besides.
-const FDS_RESERVED: u64 = 256;
+use crate::allowed::Allowed;
+use crate::cli::ScaleArgs;
+use crate::cpu_time;
+use crate::error::MeasureError;
+use crate::loadgen::{self, Running};
+use crate::results;
+use crate::scrape;
+use crate::server::{Options, Server};
+use crate::session::Session;
 
-/// What a loopback connection may take of the machine: two sockets in the kernel (about 5 KiB), buffers of both while
-/// an exchange is under way, and the state of both programs.
-const BYTES_PER_CONNECTION: u64 = 16 * 1024;
+/// Beyond those that are measured: the load generator tries the target once before it begins.
+const CONNECTIONS_SPARE: u64 = 100;
 
-/// The part of the free memory that a run may take.
-const MEMORY_PARTS: u64 = 2;
+/// How often both ends are looked at: to read their memory holds them up.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// The rate is cut to this part when both ends have to share one CPU: it then does more than twice the work, switches
-/// between them, and the generator cannot spin.
-const SHARED_CPU_PARTS: f64 = 4.0;
+/// Between the last connection and the measurement, so that the end of the ramp is not part of it.
+const WARMUP: Duration = Duration::from_secs(5);
 
-/// What the host allows.
-#[derive(Clone, Debug)]
-pub struct Allowed {
-    /// CPUs that may be used.
-    pub cpus: CpuSet,
-    /// Descriptors per table.
-    pub nofile: u64,
-    /// Whether a thread can have a descriptor table of its own.
-    pub private_tables: bool,
-    /// Memory to be had; `None` when unknown.
-    pub memory_bytes: Option<u64>,
+/// The gauge that the server is asked for.
+const OPEN: &str = "tidemark_connections_open";
+
+/// What a connection may take of either program's own memory, and how many it takes for the rest of them to be nothing beside it.
+const SERVER_BYTES_MAX: f64 = 64.0;
+const CLIENT_BYTES_MAX: f64 = 160.0;
+const MEMORY_JUDGED_FROM: u64 = 1_000_000;
+
+/// The most of a CPU that it may take to hold connections that say nothing.
+const SILENT_CPU_MAX: f64 = 0.005;
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    connections: u64,
+    nofile_per_table: u64,
+    /// How long it took to open them.
+    ramp_s: f64,
+    /// The most that the server said it had.
+    server_open: u64,
+    /// The most that the load generator had.
+    client_open: u64,
+    client_lost: u64,
+    /// Resident, while all are open.
+    server_rss_bytes: u64,
+    server_rss_bytes_before: u64,
+    client_rss_bytes: u64,
+    /// Of a CPU, while all are open and after the warm-up.
+    server_cpu: f64,
+    client_cpu: f64,
+    is_silent: bool,
+    valid: bool,
 }
 
-impl Allowed {
-    /// This host, after the soft limit was raised.
-    ///
-    /// # Errors
-    /// When the affinity of this thread cannot be read.
-    pub fn read() -> io::Result<Self> {
-        let machine = meminfo::read().ok().map(|memory| memory.available_bytes);
+impl Figures {
+    fn server_bytes_per_connection(&self) -> f64 {
+        self.server_rss_bytes.saturating_sub(self.server_rss_bytes_before) as f64 / self.connections as f64
+    }
+
+    /// With all that it has besides, as it cannot be looked at before it begins to connect.
+    fn client_bytes_per_connection(&self) -> f64 {
+        self.client_rss_bytes as f64 / self.connections as f64
+    }
+
+    /// What was missed, in words; empty when nothing was.
+    fn missed(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        let wanted = self.connections;
+        for (open, end) in [(self.server_open, "the server"), (self.client_open, "the load generator")] {
+            if open < wanted {
+                missed.push(format!("{} of {} open at {end}", Count(open), Count(wanted)));
+            }
+        }
+        if self.client_lost > 0 {
+            missed.push(format!("{} lost", Count(self.client_lost)));
+        }
+        let judged = wanted >= MEMORY_JUDGED_FROM;
+        let memory = [
+            (self.server_bytes_per_connection(), SERVER_BYTES_MAX, "the server"),
+            (self.client_bytes_per_connection(), CLIENT_BYTES_MAX, "the load generator"),
+        ];
+        for (bytes, most, end) in memory.into_iter().filter(|(bytes, most, _)| judged && bytes > most) {
+            missed.push(format!("{bytes:.1} bytes per connection of {end}, allowed are {most}"));
+        }
+        if self.is_silent && self.server_cpu > SILENT_CPU_MAX {
+            missed.push(format!(
+                "{:.2} % of a CPU to hold them, allowed are {} %",
+                100.0 * self.server_cpu,
+                100.0 * SILENT_CPU_MAX
+            ));
+        }
+        missed
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When it could not run.
+pub fn run(session: &Session, args: &ScaleArgs) -> Result<Exit, MeasureError> {
+    let allowed = Allowed::read().map_err(MeasureError::io("read the CPUs of this process"))?;
+    let server = Server::start(
+        session,
+        Options {
+            // Nothing is pinned: of so many threads the scheduler makes more than a fixed place for each end does.
+            cpu: None,
+            workers: None,
+            max_connections: Some(args.connections + CONNECTIONS_SPARE),
+            http: false,
+            engine: None,
+        },
+    )?;
+    let server_rss_bytes_before = rss_bytes(server.pid())?;
+    let scenario = write_scenario(session, args, &server)?;
+    session.say(format_args!(
+        "{} connections{}; a descriptor table holds {}",
+        Count(args.connections),
+        if args.silent {
+            ", silent".to_owned()
+        } else {
+            format!(
+                ", a heartbeat of each every {}, {} probes a second",
+                humantime::format_duration(args.every),
+                args.rate
+            )
+        },
+        Count(allowed.nofile)
+    ));
+    let mut load: Vec<OsString> = vec!["run".into(), "--scenario".into(), scenario.into()];
+    load.extend(["--output".into(), session.results.clone().into()]);
+    let running = loadgen::start(session, &load)?;
+    let (report, looks) = watch(session, args.connections, &server, running)?;
+    server.stop();
+    session.say(table::render(&report).trim_end());
+    let figures = figures(args, &allowed, &report, &looks, server_rss_bytes_before);
+    say(session, &figures);
+    results::keep(session, "scale", &figures)?;
+    if !figures.valid {
+        return Ok(Exit::NotTrustworthy);
+    }
+    let missed = figures.missed();
+    for what in &missed {
+        session.say(format_args!("MISSED: {what}"));
+    }
+    Ok(Exit::judged(missed.is_empty()))
+}
+
+fn write_scenario(session: &Session, args: &ScaleArgs, server: &Server) -> Result<PathBuf, MeasureError> {
+    let path = session.results.join("scale.toml");
+    fs::create_dir_all(&session.results)
+        .and_then(|()| fs::write(&path, scenario(args, &format!("tcp://{}", server.echo))))
+        .map_err(MeasureError::io(format!("write {}", path.display())))?;
+    Ok(path)
+}
+
+/// The scenario, as a user would write it.
+fn scenario(args: &ScaleArgs, target: &str) -> String {
+    let duration = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
+    let mut text = format!(
+        "target = \"{target}\"\nduration = \"{}\"\nwarmup = \"{}\"\n",
+        duration(args.duration),
+        duration(WARMUP)
+    );
+    // Writing into a String cannot fail.
+    if let Some(rate) = args.connect_rate {
+        let _ = write!(text, "\n[connect]\nrate = {rate}\n");
+    }
+    let probes = if args.silent { 0 } else { args.probes.min(args.connections / 2) };
+    let quiet = args.connections - probes;
+    let (name, pace) = if args.silent {
+        ("idle", String::new())
+    } else {
+        ("heartbeat", format!("every = \"{}\"\npayload = 32\n", duration(args.every)))
+    };
+    let _ = write!(text, "\n[[population]]\nname = \"{name}\"\nconnections = {quiet}\n{pace}");
+    if probes > 0 {
+        let _ = write!(
+            text,
+            "\n[[population]]\nname = \"probe\"\nconnections = {probes}\nrate = {}\npayload = 64\n",
+            args.rate
+        );
+    }
+    text
+}
+
+/// What was seen of both ends at one time.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    at: Instant,
+    server_open: u64,
+    server_rss_bytes: u64,
+    client_rss_bytes: u64,
+    server_cpu_ns: u64,
+    client_cpu_ns: u64,
+}
+
+impl Look {
+    fn take(server: &Server, running: &Running) -> Result<Self, MeasureError> {
+        let open =
+            scrape::metric(server.admin, OPEN).map_err(MeasureError::io("read the server's metrics"))?;
         Ok(Self {
-            cpus: cpu::allowed()?,
-            nofile: limits::nofile().soft,
-            private_tables: fdtable::can_be_private(),
-            memory_bytes: [machine, cgroup::memory_headroom_bytes()].into_iter().flatten().min(),
+            at: Instant::now(),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count; as saturates"
+            )]
+            server_open: open as u64,
+            server_rss_bytes: rss_bytes(server.pid())?,
+            server_cpu_ns: cpu_time::spent_ns(server.pid())?,
+            // Nothing when it has ended meanwhile: then this is no look at a time when all are open.
+            client_rss_bytes: rss_bytes(running.pid()).unwrap_or(0),
+            client_cpu_ns: cpu_time::spent_ns(running.pid()).unwrap_or(0),
         })
     }
+}
 
-    /// The connections that one process holds in one descriptor table.
-    pub const fn per_table(&self) -> u64 {
-        self.nofile.saturating_sub(FDS_RESERVED)
-    }
+fn rss_bytes(pid: u32) -> Result<u64, MeasureError> {
+    let memory = smaps_rollup::read(pid).map_err(MeasureError::io("read a program's memory"))?;
+    Ok(memory.rss_bytes)
+}
 
-    /// One CPU for the server and another one for the generator, as far from each other as the numbering tells;
-    /// `None` when there is only one.
-    pub fn apart(&self) -> Option<Apart> {
-        match self.cpus.ids() {
-            [server, .., client] => Some(Apart { server: *server, client: *client }),
-            _ => None,
+/// Looks at both ends until the load is over.
+fn watch(
+    session: &Session,
+    wanted: u64,
+    server: &Server,
+    mut running: Running,
+) -> Result<(Report, Vec<Look>), MeasureError> {
+    let began = Instant::now();
+    let mut looks = vec![Look::take(server, &running)?];
+    loop {
+        if let Some(status) = running.wait(&session.interrupt, Some(LOOK_EVERY))? {
+            return Ok((running.report(status)?, looks));
         }
-    }
-}
-
-/// A CPU for each end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Apart {
-    /// The server's.
-    pub server: usize,
-    /// The generator's.
-    pub client: usize,
-}
-
-/// A run as it can be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scaled {
-    /// Connections.
-    pub connections: u64,
-    /// Echoes per second.
-    pub rate: f64,
-    /// The CPUs; `None` when both ends share one.
-    pub apart: Option<Apart>,
-    /// What was scaled down: from what, to what, and why.
-    pub notes: Vec<String>,
-}
-
-/// Cuts a wanted run down to what the host allows.
-pub fn scale(connections: u64, rate: f64, allowed: &Allowed) -> Scaled {
-    let mut scaled = Scaled { connections, rate, apart: allowed.apart(), notes: Vec::new() };
-    if scaled.apart.is_none() {
-        scaled.rate = rate / SHARED_CPU_PARTS;
-        scaled.notes.push(format!(
-            "rate: {} instead of {rate} per second, and the two programs are not pinned apart, because there is only one CPU",
-            scaled.rate
-        ));
-    }
-    if !allowed.private_tables {
-        let why = format!(
-            "a process may open {} files here and private descriptor tables are forbidden; raise it with ulimit -n",
-            allowed.nofile
-        );
-        scaled.limit(allowed.per_table(), &why);
-    }
-    if let Some(bytes) = allowed.memory_bytes {
-        let why = format!(
-            "only {} MiB of memory are free and a connection may take {} KiB of both ends",
-            bytes >> 20,
-            BYTES_PER_CONNECTION >> 10
-        );
-        scaled.limit(bytes / MEMORY_PARTS / BYTES_PER_CONNECTION, &why);
-    }
-    scaled
-}
-
-impl Scaled {
-    fn limit(&mut self, connections: u64, why: &str) {
-        // A run without any connection is none; the programs then say themselves what is missing.
-        let connections = connections.max(1);
-        if connections < self.connections {
-            self.notes
-                .push(format!("connections: {connections} instead of {}, because {why}", self.connections));
-            self.connections = connections;
+        let look = Look::take(server, &running)?;
+        let was_full = looks.last().is_some_and(|last| last.server_open >= wanted);
+        if !was_full {
+            session.say(format_args!(
+                "  {:>4.0} s  {} open",
+                began.elapsed().as_secs_f64(),
+                Count(look.server_open)
+            ));
         }
+        looks.push(look);
     }
 }
 
-/// The two numbers of idle connections between which memory is measured, cut down to what one table holds.
-pub fn points(low: usize, high: usize, allowed: &Allowed) -> (usize, usize) {
-    let most = usize::try_from(allowed.per_table()).unwrap_or(usize::MAX).max(2);
-    let cut_high = high.min(most);
-    // In proportion, so that the slope still spans most of the range.
-    let cut_low = if cut_high < high { low * cut_high / high } else { low };
-    (cut_low.min(cut_high - 1), cut_high)
+fn figures(
+    args: &ScaleArgs,
+    allowed: &Allowed,
+    report: &Report,
+    looks: &[Look],
+    server_rss_bytes_before: u64,
+) -> Figures {
+    let connections = report.populations.iter().map(|population| population.connections);
+    let full: Vec<&Look> = looks.iter().filter(|look| look.server_open >= args.connections).collect();
+    let first_full = full.first();
+    // The last one may be of a load generator that had ended.
+    let held: Vec<&Look> = full
+        .iter()
+        .copied()
+        .filter(|look| look.client_cpu_ns > 0 && first_full.is_some_and(|first| look.at >= first.at + WARMUP))
+        .collect();
+    let most = |bytes: fn(&Look) -> u64| full.iter().map(|look| bytes(look)).max().unwrap_or(0);
+    let cpu = |spent_ns: fn(&Look) -> u64| match held.as_slice() {
+        [first, .., last] => {
+            let elapsed = (last.at - first.at).as_nanos() as f64;
+            spent_ns(last).saturating_sub(spent_ns(first)) as f64 / elapsed
+        }
+        _ => f64::NAN,
+    };
+    Figures {
+        connections: args.connections,
+        nofile_per_table: allowed.nofile,
+        ramp_s: report.run.ramp_s,
+        server_open: looks.iter().map(|look| look.server_open).max().unwrap_or(0),
+        client_open: connections.clone().map(|counts| counts.peak_open).sum(),
+        client_lost: connections.map(|counts| counts.lost).sum(),
+        server_rss_bytes: most(|look| look.server_rss_bytes),
+        server_rss_bytes_before,
+        client_rss_bytes: most(|look| look.client_rss_bytes),
+        server_cpu: cpu(|look| look.server_cpu_ns),
+        client_cpu: cpu(|look| look.client_cpu_ns),
+        is_silent: args.silent,
+        valid: report.verdict.valid,
+    }
+}
+
+fn say(session: &Session, figures: &Figures) {
+    session.say(format_args!(
+        "open at once: {} at the server, {} at the load generator; lost: {}",
+        Count(figures.server_open),
+        Count(figures.client_open),
+        Count(figures.client_lost)
+    ));
+    session.say(format_args!(
+        "all open after {:.1} s: {:.0} a second",
+        figures.ramp_s,
+        figures.connections as f64 / figures.ramp_s
+    ));
+    session.say(format_args!(
+        "memory per connection: server {:.1} bytes, load generator {:.1} bytes (all it has, {} MB, by {})",
+        figures.server_bytes_per_connection(),
+        figures.client_bytes_per_connection(),
+        figures.client_rss_bytes / 1_000_000,
+        Count(figures.connections)
+    ));
+    session.say(format_args!(
+        "CPU while they are held: server {:.2} % of one, load generator {:.2} %",
+        100.0 * figures.server_cpu,
+        100.0 * figures.client_cpu
+    ));
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use clap::Parser;
 
     use super::*;
+    use crate::cli::{Cli, Command};
 
-    fn allowed(cpus: &str) -> Allowed {
-        Allowed {
-            cpus: cpus.parse().unwrap(),
-            nofile: 20_000,
-            private_tables: true,
-            memory_bytes: Some(8 << 30),
+    fn args(flags: &str) -> ScaleArgs {
+        let words = ["tidemark-measure", "scale"].into_iter().chain(flags.split_whitespace());
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Scale(args) => args,
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_machine_that_is_large_enough_changes_nothing() {
-        let scaled = scale(10_000, 20_000.0, &allowed("0-3"));
-        assert_eq!(
-            scaled,
-            Scaled {
-                connections: 10_000,
-                rate: 20_000.0,
-                apart: Some(Apart { server: 0, client: 3 }),
-                notes: Vec::new()
-            }
-        );
+    fn the_scenario_is_one_that_a_user_could_have_written() {
+        insta::assert_snapshot!(scenario(&args("1000000 --connect-rate 15000"), "tcp://127.0.0.1:7000"), @r#"
+        target = "tcp://127.0.0.1:7000"
+        duration = "1m"
+        warmup = "5s"
+
+        [connect]
+        rate = 15000
+
+        [[population]]
+        name = "heartbeat"
+        connections = 999000
+        every = "1m"
+        payload = 32
+
+        [[population]]
+        name = "probe"
+        connections = 1000
+        rate = 1000
+        payload = 64
+        "#);
+        insta::assert_snapshot!(scenario(&args("500 --silent"), "tcp://127.0.0.1:7000"), @r#"
+        target = "tcp://127.0.0.1:7000"
+        duration = "1m"
+        warmup = "5s"
+
+        [[population]]
+        name = "idle"
+        connections = 500
+        "#);
     }
 
-    #[test]
-    fn one_cpu_is_shared_at_a_lower_rate() {
-        let scaled = scale(10_000, 20_000.0, &allowed("2"));
-        assert_eq!((scaled.apart, scaled.rate), (None, 5_000.0));
-        assert_eq!(
-            scaled.notes,
-            [
-                "rate: 5000 instead of 20000 per second, and the two programs are not pinned apart, because there is only one CPU"
-            ]
-        );
-    }
-
-    #[test]
-    fn few_descriptors_limit_only_where_tables_cannot_be_private() {
-        let few = Allowed { nofile: 1024, ..allowed("0-1") };
-        assert!(scale(10_000, 1.0, &few).notes.is_empty());
-        let shared = Allowed { private_tables: false, ..few };
-        let scaled = scale(10_000, 1.0, &shared);
-        assert_eq!(scaled.connections, 768);
-        assert_eq!(
-            scaled.notes,
-            [
-                "connections: 768 instead of 10000, because a process may open 1024 files here and private descriptor tables are forbidden; raise it with ulimit -n"
-            ]
-        );
-    }
-
-    #[test]
-    fn little_memory_limits() {
-        let small = Allowed { memory_bytes: Some(64 << 20), ..allowed("0-1") };
-        let scaled = scale(10_000, 1.0, &small);
-        assert_eq!(scaled.connections, 2048);
-        assert_eq!(
-            scaled.notes,
-            [
-                "connections: 2048 instead of 10000, because only 64 MiB of memory are free and a connection may take 16 KiB of both ends"
-            ]
-        );
-    }
-
-    #[test]
-    fn memory_points_shrink_together() {
-        assert_eq!(points(2_000, 15_000, &allowed("0")), (2_000, 15_000));
-        let few = Allowed { nofile: 1024, ..allowed("0") };
-        assert_eq!(points(2_000, 15_000, &few), (102, 768));
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_is_ever_scaled_up_and_every_cut_is_told(
-            connections in 1u64..2_000_000, rate in 1.0..1e6, nofile in 0u64..100_000, private_tables: bool,
-            memory in 0u64..(64 << 30), last_cpu in 0usize..64,
-        ) {
-            let cpus = CpuSet::new(0..=last_cpu).unwrap();
-            let allowed = Allowed { cpus, nofile, private_tables, memory_bytes: Some(memory) };
-            let scaled = scale(connections, rate, &allowed);
-            prop_assert!(scaled.connections >= 1 && scaled.connections <= connections && scaled.rate <= rate);
-            let is_cut = scaled.connections < connections || scaled.rate < rate;
-            prop_assert_eq!(is_cut, !scaled.notes.is_empty());
-            prop_assert!(scaled.apart.is_none_or(|apart| apart.server != apart.client));
+    fn good() -> Figures {
+        Figures {
+            connections: 1_000_000,
+            nofile_per_table: 20_000,
+            ramp_s: 80.0,
+            server_open: 1_000_001,
+            client_open: 1_000_000,
+            client_lost: 0,
+            server_rss_bytes: 70_000_000,
+            server_rss_bytes_before: 10_000_000,
+            client_rss_bytes: 150_000_000,
+            server_cpu: 0.004,
+            client_cpu: 0.1,
+            is_silent: true,
+            valid: true,
         }
+    }
 
-        #[test]
-        fn memory_points_are_two(low in 1usize..10_000, more in 1usize..100_000, nofile in 0u64..200_000) {
-            let (cut_low, cut_high) = points(low, low + more, &Allowed { nofile, ..allowed("0") });
-            prop_assert!(cut_low < cut_high && cut_high <= low + more && cut_low <= low);
+    #[test]
+    fn all_must_be_there_at_both_ends_and_cost_little() {
+        assert_eq!(good().missed(), Vec::<String>::new());
+        for bad in [
+            Figures { server_open: 999_999, ..good() },
+            Figures { client_open: 999_999, ..good() },
+            Figures { client_lost: 1, ..good() },
+            Figures { server_rss_bytes: 75_000_000, ..good() },
+            Figures { client_rss_bytes: 161_000_000, ..good() },
+            Figures { server_cpu: 0.0051, ..good() },
+        ] {
+            assert_eq!(bad.missed().len(), 1, "{bad:?}");
         }
+        let busy = Figures { server_cpu: 0.5, is_silent: false, ..good() };
+        assert_eq!(busy.missed(), Vec::<String>::new());
+        let few = Figures { connections: 1000, server_rss_bytes: 75_000_000, ..good() };
+        assert_eq!(few.missed(), Vec::<String>::new(), "what the programs have besides is most of it");
     }
 }

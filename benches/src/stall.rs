@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tidemark_program::Exit;
 
+use crate::allowed::{Allowed, Apart};
 use crate::cli::StallArgs;
 use crate::error::MeasureError;
 use crate::loadgen::{Arrivals, Load};
 use crate::peers::{self, Peer};
 use crate::results;
-use crate::scale::{Allowed, Apart};
 use crate::session::Session;
 use crate::stalling::{PERIOD_MS, Protocol, Run, STALL_MS, Stalling, TAIL, Times, law_ms, queue_percent};
 

@@ -13,13 +13,13 @@ use serde::Serialize;
 use tidemark_host::cpu::{self, CpuSet};
 use tidemark_loadgen::report::{Latency, Report};
 
+use crate::allowed::{Allowed, Apart};
 use crate::binaries::Program;
 use crate::cpu_time;
 use crate::error::MeasureError;
 use crate::listening;
 use crate::loadgen::{Load, Target};
 use crate::process::Process;
-use crate::scale::{Allowed, Apart};
 use crate::session::Session;
 use crate::statistics::median;
 

@@ -21,6 +21,7 @@ use tidemark_host::proc::stat;
 use super::build::Build;
 use super::metric::Metric;
 use super::slot::Slot;
+use crate::allowed::Apart;
 use crate::binaries::Program;
 use crate::closed_loop::ClosedLoop;
 use crate::cpu_time;
@@ -28,7 +29,6 @@ use crate::error::MeasureError;
 use crate::exchange::Exchange;
 use crate::interrupt::Interrupt;
 use crate::loadgen::{Arrivals, Load, Target};
-use crate::scale::Apart;
 use crate::server::{Options, Server};
 use crate::statistics::Side;
 

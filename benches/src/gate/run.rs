@@ -20,9 +20,9 @@ use super::tier_a::budgets::Budgets;
 use super::tier_a::subject::Subject;
 use super::tier_b::{self, Until};
 use super::verdict;
+use crate::allowed::{Allowed, Apart};
 use crate::error::MeasureError;
 use crate::interrupt::Interrupt;
-use crate::scale::{Allowed, Apart};
 use tidemark_program::Exit;
 
 /// What is to be compared, and how.

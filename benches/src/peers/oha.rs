@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use serde::Deserialize;
 
 use super::Load;
+use crate::error::MeasureError;
+use crate::loadgen::Target;
+use crate::pinned;
+use crate::session::Session;
 use crate::stalling::Times;
 
 /// What matters here of what it prints. All else is allowed and ignored.
@@ -18,6 +25,21 @@ struct Said {
     error_distribution: BTreeMap<String, u64>,
 }
 
+/// What matters of a closed loop.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SaidRate {
+    summary: Summary,
+    #[serde(default)]
+    error_distribution: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    requests_per_sec: f64,
+}
+
 /// Latencies from when a request was due; what is under way at the end is waited for, as it counts.
 pub(super) fn args(load: &Load) -> Vec<String> {
     let flags = ["--no-tui", "--output-format", "json", "--latency-correction", "-w"];
@@ -27,6 +49,34 @@ pub(super) fn args(load: &Load) -> Vec<String> {
     args.extend(["-z".to_owned(), format!("{}ms", load.duration.as_millis())]);
     args.push(load.target.to_string());
     args
+}
+
+/// Requests per second in closed loop.
+///
+/// # Errors
+/// When it cannot be run, or not every request went well.
+pub fn requests_per_s(
+    session: &Session,
+    cpu: usize,
+    connections: usize,
+    seconds: u64,
+    target: SocketAddr,
+) -> Result<f64, MeasureError> {
+    let mut args: Vec<String> = ["--no-tui", "--output-format", "json"].map(str::to_owned).to_vec();
+    args.extend(["-c".to_owned(), connections.to_string(), "-z".to_owned(), format!("{seconds}s")]);
+    args.push(Target::Http(target).to_string());
+    let text = pinned::output(session, Some(cpu), Path::new("oha"), &args)?;
+    rate(&text).map_err(|why| MeasureError::Client { program: "oha".to_owned(), why })
+}
+
+/// The rate, when all went well. What is under way when its time is over is cut off, and is no failure.
+fn rate(text: &str) -> Result<f64, String> {
+    const CUT_OFF: &str = "aborted due to deadline";
+    let said: SaidRate = serde_json::from_str(text).map_err(|error| format!("is not understood: {error}"))?;
+    match said.error_distribution.iter().find(|(error, _)| error.as_str() != CUT_OFF) {
+        Some((error, count)) => Err(format!("{count} requests failed: {error}")),
+        None => Ok(said.summary.requests_per_sec),
+    }
 }
 
 /// The figures, when all went well.
@@ -68,6 +118,18 @@ mod tests {
         assert_eq!(error, "3 requests failed: Connection refused");
         assert_eq!(times(&said(r#""p50": null"#, "")).unwrap_err(), "tells no latencies");
         assert!(times("oha: no").unwrap_err().starts_with("is not understood"));
+    }
+
+    #[test]
+    fn a_rate_is_believed_when_nothing_failed_but_what_was_cut_off() {
+        let said = |errors: &str| {
+            format!(r#"{{"summary": {{"requestsPerSec": 25000.5}}, "errorDistribution": {{{errors}}}}}"#)
+        };
+        assert_eq!(rate(&said(r#""aborted due to deadline": 100"#)), Ok(25_000.5));
+        assert_eq!(
+            rate(&said(r#""Connection refused": 3"#)).unwrap_err(),
+            "3 requests failed: Connection refused"
+        );
     }
 
     #[test]
