@@ -51,6 +51,8 @@ pub enum Command {
     Scale(ScaleArgs),
     /// Connections that the load generator opens per second, beside threads that open one after the other
     Ramp(RampArgs),
+    /// What a thousand connections feel that are asked something, beside many that say nothing
+    Probe(ProbeArgs),
     /// The server's engines beside other servers, and the load generator beside others
     Compare(CompareArgs),
 }
@@ -219,6 +221,20 @@ pub struct RampArgs {
     /// Connections opened in each slot
     #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub connections: u64,
+}
+
+/// `probe`
+#[derive(Clone, Debug, Args)]
+pub struct ProbeArgs {
+    /// Connections that say nothing
+    #[arg(value_name = "N", default_value_t = 299_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub connections: u64,
+    /// Blocks of four slots, with and without them twice each
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse_count)]
+    pub blocks: usize,
+    /// How long each slot measures
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    pub duration: Duration,
 }
 
 /// `compare`

@@ -4,7 +4,7 @@
 //! [`peers`]), reads figures where they are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`disturbance`], [`idle`],
 //! [`interval_log`], [`scrape`]), reduces them ([`statistics`], [`side_by_side`]) and keeps the raw ones ([`results`]). What a host allows is decided
 //! in [`allowed`], which is pure. The measurements themselves are [`echo`], [`memory`], [`cpu`], [`http`], [`stall`], [`pacing`],
-//! [`generator`], [`ramp`], [`scale`] and [`compare`].
+//! [`generator`], [`ramp`], [`probe`], [`scale`] and [`compare`].
 
 pub mod allowed;
 pub mod binaries;
@@ -31,6 +31,7 @@ pub mod nginx;
 pub mod pacing;
 pub mod peers;
 pub mod pinned;
+pub mod probe;
 pub mod process;
 pub mod ramp;
 pub mod results;

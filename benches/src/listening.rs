@@ -48,6 +48,19 @@ impl Lines {
             .map_err(MeasureError::io("start a thread"))?;
         Ok(Self(receiver))
     }
+
+    /// The last lines of a process that has ended.
+    pub fn last(&self) -> String {
+        let mut said: VecDeque<String> = VecDeque::new();
+        // Those that it has started may still have its output open.
+        while let Ok(line) = self.0.recv_timeout(LOOK_EVERY) {
+            if said.len() == SAID_MAX {
+                said.pop_front();
+            }
+            said.push_back(line);
+        }
+        Vec::from(said).join("\n")
+    }
 }
 
 /// A process that serves, and where it said so.

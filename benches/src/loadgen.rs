@@ -197,6 +197,11 @@ impl Running {
         self.process.wait(interrupt, timeout)
     }
 
+    /// Asks it to end, kills it when it does not, and waits for it.
+    pub fn stop(self) {
+        self.process.stop();
+    }
+
     /// The report of a run that has ended with `status`, or those parts of it that `T` has.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidemark_benches::cli::{Cli, Command};
 use tidemark_benches::session::Session;
-use tidemark_benches::{compare, cpu, echo, generator, http, memory, pacing, ramp, scale, stall};
+use tidemark_benches::{compare, cpu, echo, generator, http, memory, pacing, probe, ramp, scale, stall};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Pacing(args) => pacing::run(&session, &args),
         Command::Generator(args) => generator::run(&session, &args),
         Command::Scale(args) => scale::run(&session, &args),
+        Command::Probe(args) => probe::run(&session, &args),
         Command::Ramp(args) => ramp::run(&session, &args),
         Command::Compare(args) => compare::run(&session, &args),
     });

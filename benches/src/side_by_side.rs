@@ -91,14 +91,27 @@ impl SideBySide {
             ));
             measured.push(block);
         }
-        let slots =
-            |of: fn(&Block) -> [f64; 2]| Spread::of(&measured.iter().flat_map(of).collect::<Vec<_>>());
-        Ok(Self {
-            ratio: Spread::of(&measured.iter().map(|block| block.ratio).collect::<Vec<_>>()),
+        Ok(Self::of(measured))
+    }
+
+    /// Of another figure of the same slots, in the order in which they were measured.
+    pub fn of_slots(slots: &[(Side, f64)]) -> Self {
+        let of = |block: &[(Side, f64)], wanted: Side| {
+            let mut figures = block.iter().filter(|(side, _)| *side == wanted).map(|(_, figure)| *figure);
+            std::array::from_fn(|_| figures.next().unwrap_or(f64::NAN))
+        };
+        let blocks = slots.chunks(4).map(|block| Block::new(of(block, Side::Head), of(block, Side::Base)));
+        Self::of(blocks.collect())
+    }
+
+    fn of(blocks: Vec<Block>) -> Self {
+        let slots = |of: fn(&Block) -> [f64; 2]| Spread::of(&blocks.iter().flat_map(of).collect::<Vec<_>>());
+        Self {
+            ratio: Spread::of(&blocks.iter().map(|block| block.ratio).collect::<Vec<_>>()),
             head: slots(|block| block.head),
             base: slots(|block| block.base),
-            blocks: measured,
-        })
+            blocks,
+        }
     }
 
     /// Says how the median ratio stands to its target, and returns whether that is met.
@@ -126,6 +139,16 @@ mod tests {
     fn a_block_is_the_ratio_of_geometric_means() {
         let block = Block::new([12.0, 27.0], [9.0, 16.0]);
         assert!((block.ratio - 1.5).abs() < 1e-9, "{}", block.ratio);
+    }
+
+    #[test]
+    fn another_figure_of_the_slots_is_put_into_the_same_blocks() {
+        use Side::{Base, Head};
+        let slots = [(Head, 12.0), (Base, 9.0), (Base, 16.0), (Head, 27.0), (Base, 1.0), (Head, 3.0)];
+        let both = SideBySide::of_slots(&slots);
+        assert!((both.blocks[0].ratio - 1.5).abs() < 1e-9, "{both:?}");
+        // A block that was not finished has no ratio.
+        assert!(both.blocks[1].ratio.is_nan());
     }
 
     #[test]

@@ -363,7 +363,7 @@ pub struct DoctorArgs {
     pub remote: bool,
     /// What every doctor is asked.
     #[command(flatten)]
-    pub asked: tidemark_program::doctor::DoctorArgs,
+    pub asked: tidemark_program::doctor::DoctorFlags,
 }
 
 /// Connections held open unless the user says otherwise.
@@ -413,5 +413,17 @@ fn parse_duration_or_zero(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration <= DURATION_MAX => Ok(duration),
         Ok(_) => Err("longer than a day".to_owned()),
         Err(error) => Err(format!("{error}; write 250ms, 10s or 5m")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
     }
 }

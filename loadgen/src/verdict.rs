@@ -456,7 +456,8 @@ fn untrusted_median(facts: &Facts<'_>, trusted_to: Option<f64>) -> Option<Check>
 /// says what part of the requests may have suffered, not what part did, so it is told and does not decide. Only where the
 /// plan gave the workers CPUs and they had not got them, the run was not the one that was planned.
 fn closed_loop_worker(facts: &Facts<'_>) -> Vec<Check> {
-    if facts.is_open_loop || facts.workers.is_empty() {
+    // Where nobody asked anything, nothing was held up.
+    if facts.is_open_loop || facts.workers.is_empty() || facts.total.histogram(Kind::Response).is_empty() {
         return Vec::new();
     }
     let held_up = held_up(facts);

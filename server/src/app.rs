@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tidemark_host::{doctor, limits};
 use tidemark_program::Exit;
-use tidemark_program::doctor::DoctorArgs;
+use tidemark_program::doctor::DoctorFlags;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -137,7 +137,7 @@ fn judge(outcome: Outcome) -> Exit {
 }
 
 #[expect(clippy::print_stdout, reason = "this is the command's output")]
-fn check_host(args: &DoctorArgs) -> Exit {
+fn check_host(args: &DoctorFlags) -> Exit {
     // The server raises it, too; the check is of what it will then have.
     let _ = limits::raise_nofile();
     let readings = doctor::Readings::take();

@@ -12,7 +12,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use tidemark_program::doctor::DoctorArgs;
+use tidemark_program::doctor::DoctorFlags;
 
 use crate::capacity::WORKERS_MAX;
 use crate::config::{
@@ -57,7 +57,7 @@ pub enum Command {
         url: String,
     },
     /// Check what this host allows and say how to fix what it does not: exit 0, or 4 when something must be fixed.
-    Doctor(DoctorArgs),
+    Doctor(DoctorFlags),
 }
 
 /// The flags of `serve`.

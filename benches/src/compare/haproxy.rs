@@ -28,7 +28,7 @@ pub(super) fn start(session: &Session) -> Result<(Process, SocketAddr, TempDir),
 
 fn configuration(target: SocketAddr) -> String {
     format!(
-        "global\n  nbthread 1\n  maxconn 10000\n\
+        "global\n  nbthread 1\n  maxconn 4000\n\
          defaults\n  mode http\n  timeout client 1h\n  timeout http-keep-alive 1h\n\
          frontend health\n  bind {target}\n  \
          http-request return status 200 content-type application/json string '{{\"status\":\"ok\"}}'\n"

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::candidate::Speaks;
 use crate::error::MeasureError;
 use crate::interrupt::Interrupt;
+use crate::listening::Lines;
 use crate::process::Process;
 use crate::session::Session;
 
@@ -79,8 +80,12 @@ pub(super) fn start(
     target: SocketAddr,
     interrupt: &Interrupt,
 ) -> Result<Process, MeasureError> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = Process::spawn(command).map_err(MeasureError::io(format!("start {name}")))?;
+    let lines = match process.take_stderr() {
+        Some(stderr) => Lines::of(stderr)?,
+        None => Lines::of(std::io::empty())?,
+    };
     let deadline = Instant::now() + READY_TIMEOUT;
     while Instant::now() < deadline {
         if TcpStream::connect(target).is_ok() {
@@ -90,7 +95,7 @@ pub(super) fn start(
             return Err(MeasureError::EndedEarly {
                 program: name.to_owned(),
                 status: status.to_string(),
-                said: format!("nothing that is kept; it was to listen on {target}"),
+                said: lines.last(),
             });
         }
     }
@@ -123,7 +128,9 @@ mod tests {
     fn one_that_ends_or_is_not_there_is_told() {
         let interrupt = Interrupt::catch().unwrap();
         let target = free_port().unwrap();
-        let error = start("it", Command::new("sh").args(["-c", "exit 3"]), target, &interrupt).unwrap_err();
-        assert!(error.to_string().contains("exit status: 3"), "{error}");
+        let error =
+            start("it", Command::new("sh").args(["-c", "echo no port >&2; exit 3"]), target, &interrupt)
+                .unwrap_err();
+        assert!(error.to_string().contains("(exit status: 3); it said:\nno port"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use crate::Exit;
 
 /// The flags that every `doctor` has.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct DoctorArgs {
+pub struct DoctorFlags {
     /// How many connections are to be held at once
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub connections: u64,
@@ -19,7 +19,7 @@ pub struct DoctorArgs {
     sysctl: bool,
 }
 
-impl DoctorArgs {
+impl DoctorFlags {
     /// What is printed, ending in a newline unless it is empty, and how the program ends: well when nothing fails.
     pub fn answer(&self, checks: &[Check]) -> (String, Exit) {
         let text = if self.json {
