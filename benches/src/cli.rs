@@ -218,8 +218,8 @@ pub struct RampArgs {
     /// Blocks of four slots, the load generator and the reference twice each
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse_count)]
     pub blocks: usize,
-    /// Connections opened in each slot
-    #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    /// Connections opened in each slot; beyond half of the ephemeral ports of one address the search for a free one would be measured
+    #[arg(long, value_name = "N", default_value_t = 12_000, value_parser = clap::value_parser!(u64).range(1..=12_000))]
     pub connections: u64,
 }
 

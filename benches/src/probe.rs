@@ -137,6 +137,8 @@ impl Bench<'_> {
             .map_err(MeasureError::io(format!("write {}", scenario.display())))?;
         let mut args: Vec<OsString> = vec!["run".into(), "--scenario".into(), scenario.into()];
         args.extend(["--output".into(), self.session.results.join("probe").into()]);
+        // So that nothing of them is left behind beside the probes that are alone.
+        args.extend(["--linger".into(), "reset".into()]);
         self.quiet = Some(loadgen::start(self.session, &args)?);
         self.wait_until(|open, wanted| open >= wanted)
     }

@@ -138,13 +138,14 @@ pub fn sources(
     let needed =
         |it: &Towards<'_>| it.connections.div_ceil((ports_usable * it.addresses.len() as u64).max(1));
     // One set of sources does for all: a port that is taken towards one address is free towards another.
-    let Some(most) = towards.iter().max_by_key(|it| needed(it)) else { return Ok(Vec::new()) };
-    let (Towards { addresses, connections }, needed) = (most, needed(most));
+    let quick =
+        |it: &Towards<'_>| sources_quick(it.connections, machine.port_range, it.addresses.len() as u64);
+    let Some(most) = towards.iter().max_by_key(|it| (needed(it), quick(it))) else { return Ok(Vec::new()) };
+    let (Towards { addresses, connections }, needed, quick) = (most, needed(most), quick(most));
     let per_source = ports_usable * addresses.len() as u64;
-    let quick = sources_quick(*connections, machine.port_range, addresses.len() as u64);
     let slow = |sources: u64| {
         format!(
-            "more than half of the ephemeral ports of {sources} source address{} will be taken, and the kernel finds the others slowly: \
+            "about half or more of the ephemeral ports of {sources} source address{} will be taken, and the kernel finds the others slowly: \
              connecting takes longer with the last ones; --source {quick} addresses, or more target ports, avoid that",
             if sources == 1 { "" } else { "es" }
         )

@@ -44,6 +44,7 @@ mod tests {
     use tidemark_host::doctor::{Level, worst};
     use tidemark_host::limits::Nofile;
     use tidemark_host::proc::conntrack::Conntrack;
+    use tidemark_host::proc::port_ranges::PortRanges;
 
     use super::*;
 
@@ -59,6 +60,11 @@ mod tests {
             memory_available_bytes: Some(24_000_000_000),
             cpus: Some(2),
             conntrack: None,
+            reserved_ports: PortRanges::default(),
+            tcp_mem_pages: Some([287_898, 383_867, 575_796]),
+            tcp_mem_used_pages: Some(215),
+            somaxconn: Some(4096),
+            tcp_syncookies: Some(1),
             ..Readings::take()
         }
     }

@@ -444,14 +444,16 @@ impl Pool {
     fn connect_failed(&mut self, conn: ConnId, kind: ErrorKind, now_ns: u64) {
         self.ramp.ended();
         let slot = &mut self.conns[conn as usize];
-        slot.link = Link::Down;
+        let sent_ns = match std::mem::replace(&mut slot.link, Link::Down) {
+            Link::Connecting { since_ns, .. } => since_ns,
+            Link::Down | Link::Open { .. } => now_ns,
+        };
         slot.failures = slot.failures.saturating_add(1);
         let gives_up = !slot.was_open && slot.failures >= ATTEMPTS_MAX;
         let recording = self.dispatcher.recording();
         recording.connection_error(kind);
         if kind == ErrorKind::ConnectTimeout {
             recording.handshakes.unanswered += 1;
-            let sent_ns = now_ns.saturating_sub(self.shared.connect_timeout_ns);
             recording.handshakes.ramp_slowed += u64::from(self.ramp.resent(sent_ns, now_ns));
         }
         if self.is_visited {

@@ -14,6 +14,9 @@ const FIRST_PAUSE_NS: u64 = 10_000_000;
 const LONGEST_PAUSE_NS: u64 = 1_000_000_000;
 /// The gap between attempts grows no further than to so many times the planned one.
 const SLOWEST: f64 = 64.0;
+/// A network loses a SYN now and then. So many since the gap was changed last, and one in so many attempts, are more than that.
+const RESENT_MIN: u32 = 3;
+const RESENT_SHARE: u32 = 100;
 /// After so long without a SYN that was sent again the gap shrinks to this part of it. It takes a second until such a SYN is known.
 const SPEED_UP_AFTER_NS: u64 = 2_000_000_000;
 const SPEED_UP: f64 = 0.75;
@@ -35,6 +38,8 @@ pub struct Ramp {
     since_ns: u64,
     /// When it slowed down last; `None` while it never has.
     slowed_ns: Option<u64>,
+    /// Since the gap is what it is now: SYNs that had to be sent again.
+    resent: u32,
     in_flight: usize,
     in_flight_max: usize,
     /// Connections to open again, by when.
@@ -53,6 +58,7 @@ impl Ramp {
             since: 0,
             since_ns: start_ns,
             slowed_ns: None,
+            resent: 0,
             in_flight: 0,
             in_flight_max,
             again: BinaryHeap::new(),
@@ -78,18 +84,25 @@ impl Ramp {
         Some(self.next - 1)
     }
 
-    /// A SYN that was first sent at `sent_ns` had to be sent again, or was never answered: the target or the way to it takes no more.
-    /// From now on half as many connections a second are attempted, and then slowly more again. What was sent before the ramp slowed
-    /// down last says nothing of its rate now. Whether it slows down.
+    /// A SYN that was first sent at `sent_ns` had to be sent again, or was never answered. When that is more than the few that any network
+    /// loses, the target or the way to it takes no more: from now on half as many connections a second are attempted, and then slowly
+    /// more again. What was sent before the ramp slowed down last says nothing of its rate now. Whether it slows down.
     pub fn resent(&mut self, sent_ns: u64, now_ns: u64) -> bool {
-        let slowest_ns = self.planned_gap_ns * SLOWEST;
         let is_news = self.slowed_ns.is_none_or(|slowed_ns| sent_ns >= slowed_ns);
-        if !is_news || self.next >= self.count || self.gap_ns >= slowest_ns {
+        if !is_news || self.next >= self.count {
             return false;
         }
+        self.resent += 1;
+        let are_few =
+            self.resent < RESENT_MIN || self.resent.saturating_mul(RESENT_SHARE) < self.next - self.since;
+        if are_few {
+            return false;
+        }
+        let slowest_ns = self.planned_gap_ns * SLOWEST;
+        let is_slower = self.gap_ns < slowest_ns;
         self.slowed_ns = Some(now_ns);
         self.set_gap((self.gap_ns * 2.0).min(slowest_ns), now_ns);
-        true
+        is_slower
     }
 
     /// From the next attempt on. Those that are overdue are not caught up with.
@@ -97,6 +110,7 @@ impl Ramp {
         self.gap_ns = gap_ns.max(self.planned_gap_ns);
         self.since = self.next;
         self.since_ns = now_ns;
+        self.resent = 0;
     }
 
     /// When the next attempt is due; `None` while as many as allowed are in flight, or when none is to come.
@@ -179,15 +193,29 @@ mod tests {
         count
     }
 
+    /// Whether it slows down once by SYNs that are sent again, more than any network loses.
+    fn resent_often(ramp: &mut Ramp, sent_ns: u64, now_ns: u64) -> bool {
+        (0..100).any(|_| ramp.resent(sent_ns, now_ns))
+    }
+
+    #[test]
+    fn the_few_that_any_network_loses_are_no_reason_to_slow_down() {
+        let mut ramp = Ramp::new(1_000_000, 10_000.0, 10, 0);
+        assert!(!ramp.resent(0, 0) && !ramp.resent(0, 0), "two say nothing");
+        assert_eq!(attempts(&mut ramp, 0, 1), 10_000);
+        assert!((0..90).all(|_| !ramp.resent(0, 1_000_000_000)), "less than one in a hundred");
+    }
+
     #[test]
     fn a_syn_that_is_sent_again_halves_the_rate_and_it_comes_back() {
         let mut ramp = Ramp::new(1_000_000, 1000.0, 10, 0);
         assert_eq!(attempts(&mut ramp, 0, 1), 1000);
-        assert!(ramp.resent(0, 1_000_000_000));
-        assert!(!ramp.resent(999_999_999, 1_100_000_000), "sent before it slowed down");
+        // One in a hundred of them.
+        assert_eq!((0..10).filter(|_| ramp.resent(0, 1_000_000_000)).count(), 1);
+        assert!(!resent_often(&mut ramp, 999_999_999, 1_100_000_000), "sent before it slowed down");
         let half = attempts(&mut ramp, 1, 2);
         assert!((499..=501).contains(&half), "{half}");
-        assert!(ramp.resent(1_500_000_000, 2_000_000_000));
+        assert!(resent_often(&mut ramp, 1_500_000_000, 2_000_000_000));
         let quarter = attempts(&mut ramp, 2, 3);
         assert!((249..=251).contains(&quarter), "{quarter}");
         let later = attempts(&mut ramp, 3, 60);
@@ -199,11 +227,11 @@ mod tests {
     #[test]
     fn a_ramp_that_is_over_or_as_slow_as_can_be_does_not_slow_down() {
         let mut ramp = Ramp::new(10_000, 1000.0, 10, 0);
-        let halved = (1..100).filter(|&second| ramp.resent(second, second)).count();
+        let halved = (1..100).filter(|&second| resent_often(&mut ramp, second, second)).count();
         assert_eq!(halved, 6);
         let mut over = Ramp::new(1, 1000.0, 10, 0);
         assert_eq!(over.next(0), Some(0));
-        assert!(!over.resent(0, 1));
+        assert!(!resent_often(&mut over, 0, 1));
     }
 
     #[test]

@@ -145,9 +145,11 @@ pub fn plan(wanted: Wanted, allowed: Allowed) -> Result<Plan, CapacityError> {
         FdTables::Private => true,
         FdTables::Auto => {
             // The room for a worker that gets more than its share can make the difference.
-            let fits_only_shared = wanted
-                .max_connections
-                .is_some_and(|max| max <= shared && max > fits(chosen, &wanted, allowed, true));
+            let in_private = fits(chosen, &wanted, allowed, true);
+            let fits_only_shared = match wanted.max_connections {
+                Some(max) => max <= shared && max > in_private,
+                None => in_private == 0,
+            };
             allowed.private_tables && !fits_only_shared
         }
     };
@@ -271,6 +273,8 @@ mod tests {
         };
         let most = 20_000 - 64 - 4;
         assert_eq!((private(most, 20_000), private(most - 1, 20_000)), (Ok(false), Ok(true)));
+        let least = Allowed { nofile: 73, ..HOST };
+        assert_eq!(plan(ASK, least).map(|it| (it.private_tables, it.max_connections)), Ok((false, 1)));
     }
 
     #[test]

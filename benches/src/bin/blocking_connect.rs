@@ -1,8 +1,8 @@
 //! The bar that the load generator's ramp is held to: a thread per CPU, each opening its share of the connections one after the
 //! other, and waiting for each.
 //!
-//! `blocking-connect TARGET CONNECTIONS` prints `connected in SECONDS`, holds the connections until standard input ends, and resets
-//! them.
+//! `blocking-connect TARGET CONNECTIONS` prints `connected in SECONDS`, and holds the connections until standard input ends. However it
+//! ends, the kernel resets them, so that no port is missing afterwards.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,16 +27,16 @@ fn main() -> anyhow::Result<()> {
     })?;
     writeln!(io::stdout(), "connected in {}", began.elapsed().as_secs_f64())?;
     io::stdin().read_to_end(&mut Vec::new())?;
-    for stream in open.iter().flatten() {
-        SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
-    }
+    drop(open);
     Ok(())
 }
 
 fn connect(target: SocketAddr, connections: usize) -> io::Result<Vec<TcpStream>> {
     let mut open = Vec::with_capacity(connections);
     for _ in 0..connections {
-        open.push(TcpStream::connect(target)?);
+        let stream = TcpStream::connect(target)?;
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+        open.push(stream);
     }
     Ok(open)
 }

@@ -88,7 +88,9 @@ pub(super) fn start(
     };
     let deadline = Instant::now() + READY_TIMEOUT;
     while Instant::now() < deadline {
-        if TcpStream::connect(target).is_ok() {
+        // While nobody listens on a port of the ephemeral range, a connect may be given that port and meet itself.
+        let is_other = |stream: &TcpStream| stream.local_addr().ok() != stream.peer_addr().ok();
+        if TcpStream::connect(target).is_ok_and(|stream| is_other(&stream)) {
             return Ok(process);
         }
         if let Some(status) = process.wait(interrupt, Some(LOOK_EVERY))? {

@@ -101,7 +101,7 @@ pub struct Run {
     pub duration_s: f64,
     /// Length of the measured window as it was.
     pub measured_s: f64,
-    /// From the first attempt to connect until every connection was open or given up; of merged runs the longest.
+    /// From the start of the workers until every connection was open or given up; of merged runs the longest.
     #[serde(default)]
     pub ramp_s: f64,
     /// How it ended.

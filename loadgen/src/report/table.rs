@@ -175,10 +175,10 @@ fn generator(out: &mut String, report: &Report) {
             Percent(generator.machine.steal_fraction)
         );
     }
-    if report.run.ramp_s >= RAMP_SHOWN_FROM_S {
+    if report.run.ramp_s >= RAMP_SHOWN_FROM_S && report.merged_from.is_empty() {
         // Visits begin after it.
         let held = report.populations.iter().filter(|it| it.requests_per_connection.is_none());
-        let opened: u64 = held.map(|population| population.connections.requested).sum();
+        let opened: u64 = held.map(|it| it.connections.requested.saturating_sub(it.connections.failed)).sum();
         let _ = writeln!(
             out,
             "ramp         {:.1} s for {} connections: {:.0}/s",

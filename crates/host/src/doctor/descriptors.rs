@@ -139,7 +139,8 @@ pub(super) fn file_max(needs: &Needs, readings: &Readings) -> Check {
         is: if max >= i64::MAX.unsigned_abs() { count(u64::MAX) } else { count(max) },
         need: count(need),
         why: "All open files of the machine together stop here, with ENFILE for everyone.".to_owned(),
-        fix: (!enough).then(|| Fix::setting("fs.file-max", &need)),
+        // With some to spare: others open files, too.
+        fix: (!enough).then(|| Fix::setting("fs.file-max", &need.saturating_add(need / 10))),
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) fn cpus(needs: &Needs, readings: &Readings) -> Check {
         (2, "Server and load generator on one CPU take turns, and the latency is then that of the scheduler.")
     } else {
         (
-            needs.workers.max(1),
+            // Where it takes so many to have the descriptors, they are as many as they are.
+            if needs.private_fd_tables { 1 } else { needs.workers.max(1) },
             "Workers that share a CPU take turns, and the latency is then that of the scheduler.",
         )
     };
