@@ -111,7 +111,7 @@ fn settings_are_lines_for_sysctl_and_stand_there_once() {
     let needs = Needs { connections: 200_000, source_addresses: 1, ..million() };
     insta::assert_snapshot!(render_settings(&check(&needs, &tiny_machine())), @r#"
     fs.nr_open = 201464
-    fs.file-max = 400479
+    fs.file-max = 440526
     net.ipv4.ip_local_reserved_ports = 7000-7015,8080
     net.netfilter.nf_conntrack_max = 400240
     net.core.somaxconn = 4096
