@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
 use serde::Serialize;
+use tidemark_host::cpu;
 use tidemark_loadgen::report::Report;
 use tidemark_program::Exit;
 
@@ -69,8 +70,10 @@ pub fn run(session: &Session, args: &RampArgs) -> Result<Exit, MeasureError> {
 
 /// As fast as it can, with hardly any load after it. It resets its connections, so that no port is missing in the next slot.
 fn loadgen_s(session: &Session, server: &Server, connections: u64) -> Result<f64, MeasureError> {
+    // A thread per CPU, as the reference has.
+    let workers = cpu::allowed().map_err(MeasureError::io("read the CPUs of this process"))?.len();
     let words = format!(
-        "run tcp://{} --connections {connections} --connect-rate 10000000 --rate 100 --warmup 0s --duration 1s --linger reset",
+        "run tcp://{} --connections {connections} --workers {workers} --connect-rate 10000000 --rate 100 --warmup 0s --duration 1s --linger reset",
         server.echo
     );
     let mut args: Vec<OsString> = words.split(' ').map(OsString::from).collect();
