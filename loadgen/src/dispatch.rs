@@ -1097,14 +1097,18 @@ mod tests {
         assert_eq!(dispatcher.recording().account, Account::default(), "all of this was the warm-up");
     }
 
+    /// Turns every visit away that is due before `end_ns`.
+    fn refuse_until(dispatcher: &mut Dispatcher, end_ns: u64) {
+        while let Some(due_ns) = dispatcher.next_arrival_ns().filter(|&due_ns| due_ns < end_ns) {
+            let conn = dispatcher.next(due_ns).unwrap();
+            dispatcher.disconnected(conn, ErrorKind::Refused);
+        }
+    }
+
     #[test]
     fn the_handshake_of_a_visit_is_in_wait_and_in_response() {
         let mut dispatcher = visited();
-        while dispatcher.next_arrival_ns().is_some_and(|due_ns| due_ns < 1150 * MS) {
-            let now_ns = dispatcher.next_arrival_ns().unwrap();
-            let conn = dispatcher.next(now_ns).unwrap();
-            dispatcher.disconnected(conn, ErrorKind::Refused);
-        }
+        refuse_until(&mut dispatcher, 1150 * MS);
         let conn = dispatcher.next(1150 * MS).unwrap();
         assert!(dispatcher.connected(conn, 1153 * MS));
         dispatcher.completed(conn, 1154 * MS);
@@ -1138,11 +1142,7 @@ mod tests {
     #[test]
     fn a_visit_that_fails_at_once_and_one_that_is_cut_short_are_counted_as_such() {
         let mut dispatcher = visited();
-        while dispatcher.next_arrival_ns().is_some_and(|due_ns| due_ns < 1150 * MS) {
-            let now_ns = dispatcher.next_arrival_ns().unwrap();
-            let conn = dispatcher.next(now_ns).unwrap();
-            dispatcher.disconnected(conn, ErrorKind::Refused);
-        }
+        refuse_until(&mut dispatcher, 1150 * MS);
         let conn = dispatcher.next(1150 * MS).unwrap();
         assert!(dispatcher.connected(conn, 1151 * MS));
         assert_eq!(dispatcher.completed(conn, 1152 * MS), Fate::Stays);
