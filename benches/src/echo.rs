@@ -6,11 +6,8 @@ use crate::allowed::{Allowed, scale};
 use crate::cli::EchoArgs;
 use crate::error::MeasureError;
 use crate::loadgen::{Arrivals, Load, Target};
-use crate::server::{Options, Server};
+use crate::server::{CONNECTIONS_SPARE, Options, Server};
 use crate::session::Session;
-
-/// Beyond those that are measured: the load generator tries the target once before it begins.
-const CONNECTIONS_SPARE: u64 = 100;
 
 /// Runs it.
 ///

@@ -17,7 +17,7 @@ use crate::error::MeasureError;
 use crate::loadgen::{self, Arrivals, Load, Running, Target};
 use crate::results;
 use crate::scrape;
-use crate::server::{Options, Server};
+use crate::server::{CONNECTIONS_SPARE, Options, Server};
 use crate::session::Session;
 use crate::side_by_side::{self, SideBySide};
 use crate::statistics::Side;
@@ -29,9 +29,6 @@ const P99_RATIO_MAX: f64 = 1.5;
 /// Probes, each on a connection of its own, and requests per second over all of them.
 const PROBES: u64 = 1_000;
 const RATE: f64 = 1_000.0;
-
-/// Beyond those that are measured: each process tries the target once before it begins.
-const CONNECTIONS_SPARE: u64 = 100;
 
 /// How long the quiet ones may take to come, or to be gone.
 const COMING_TIMEOUT: Duration = Duration::from_secs(300);

@@ -17,16 +17,13 @@ use crate::listening::{self, Lines};
 use crate::loadgen;
 use crate::process::Process;
 use crate::results;
-use crate::server::{Options, Server};
+use crate::server::{CONNECTIONS_SPARE, Options, Server};
 use crate::session::Session;
 use crate::side_by_side::{SideBySide, Target};
 use crate::statistics::Side;
 
 /// The least that its connections per second are to be, as a multiple of the reference's.
 const RATIO_MIN: f64 = 1.2;
-
-/// Beyond those that are measured: the load generator tries the target once before it begins.
-const CONNECTIONS_SPARE: u64 = 100;
 
 #[derive(Debug, Serialize)]
 struct Figures {

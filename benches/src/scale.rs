@@ -20,11 +20,8 @@ use crate::error::MeasureError;
 use crate::loadgen::{self, Running};
 use crate::results;
 use crate::scrape;
-use crate::server::{Options, Server};
+use crate::server::{CONNECTIONS_SPARE, Options, Server};
 use crate::session::Session;
-
-/// Beyond those that are measured: the load generator tries the target once before it begins.
-const CONNECTIONS_SPARE: u64 = 100;
 
 /// How often both ends are looked at: to read their memory holds them up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

@@ -12,6 +12,9 @@ use crate::process::Process;
 use crate::server_log::Addresses;
 use crate::session::Session;
 
+/// Connections that a server must hold beyond those that are measured: a load generator tries it once before it begins.
+pub const CONNECTIONS_SPARE: u64 = 100;
+
 /// How to start it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {

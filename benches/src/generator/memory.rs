@@ -10,7 +10,7 @@ use tidemark_loadgen::report::Report;
 use super::{Bench, word};
 use crate::error::MeasureError;
 use crate::loadgen::{Arrivals, Target};
-use crate::server::{Options, Server};
+use crate::server::{CONNECTIONS_SPARE, Options, Server};
 use crate::statistics::{median, slope};
 
 /// The most that a connection may take, bytes.
@@ -24,9 +24,6 @@ const READ_EVERY: Duration = Duration::from_millis(250);
 
 /// The last readings of a run, of which the median counts: by then all connections are open and used.
 const READINGS: usize = 4;
-
-/// Beyond those that are measured: the load generator tries the target once before it begins.
-const CONNECTIONS_SPARE: u64 = 100;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
