@@ -1,7 +1,7 @@
 //! The epoll engine: a loop per worker, edge-triggered.
 //!
 //! The calls of every turn go to the kernel without the C library: of a process with several threads that makes each of them a
-//! cancellation point, with two locked instructions around it, and those of an echo cost a fiftieth of its CPU time.
+//! cancellation point, with two locked instructions around it.
 //!
 //! A turn of the loop is one wait and then the work that it brought: the connections with events, those that were put
 //! back because they used up their share of the turn before, and a batch of accepts. A connection is registered once,
