@@ -35,9 +35,6 @@ use crate::server::{Options, Server};
 use crate::session::Session;
 use crate::wrk;
 
-/// The part of a slot's requests that is done once more before, uncounted: caches, branch predictors, memory of sockets.
-const WARM_UP_PARTS: u64 = 5;
-
 #[derive(Debug, Serialize)]
 struct Figures {
     rounds: usize,
@@ -141,26 +138,15 @@ impl Bench<'_> {
     ) -> Result<f64, MeasureError> {
         let error =
             |error: std::io::Error| MeasureError::Client { program: name.to_owned(), why: error.to_string() };
-        // On a thread of its own, because only the client is to be pinned: what is started later inherits the affinity.
-        let client = || {
-            let one = CpuSet::new([self.apart.client]).map_err(std::io::Error::other);
-            one.and_then(|one| cpu::pin(&one)).map_err(MeasureError::io("pin the client"))?;
+        let connect = || {
             let exchange = match speaks {
                 Speaks::Echo => Exchange::echo(PAYLOAD_BYTES),
                 Speaks::Http => Exchange::get(target, HTTP_PATH),
             };
-            let connect = |exchange| ClosedLoop::connect(target, self.args.connections, exchange);
-            let mut client = exchange.and_then(connect).map_err(error)?;
-            client.run(self.args.requests / WARM_UP_PARTS).map_err(error)?;
-            let before_ns = cpu_time::group_at_rest_ns(pid, &self.session.interrupt)?;
-            client.run(self.args.requests).map_err(error)?;
-            let after_ns = cpu_time::group_at_rest_ns(pid, &self.session.interrupt)?;
-            Ok((after_ns - before_ns) as f64 / self.args.requests as f64)
+            ClosedLoop::connect(target, self.args.connections, exchange?)
         };
-        std::thread::scope(|scope| scope.spawn(client).join()).unwrap_or_else(|panic| {
-            // The thread's panic is this thread's panic.
-            std::panic::resume_unwind(panic)
-        })
+        let at_rest_ns = || cpu_time::group_at_rest_ns(pid, &self.session.interrupt);
+        cpu_time::per_exchange_ns(self.apart.client, connect, self.args.requests, at_rest_ns, error)
     }
 
     /// Load generators, by the requests per second that one CPU makes in closed loop.

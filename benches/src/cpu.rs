@@ -9,8 +9,6 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use serde::Serialize;
-use tidemark_host::cpu as affinity;
-use tidemark_host::cpu::CpuSet;
 use tidemark_program::Exit;
 
 use crate::allowed::{Allowed, Apart};
@@ -26,9 +24,6 @@ use crate::server::{Options, Server};
 use crate::session::Session;
 use crate::side_by_side::{SideBySide, Target};
 use crate::statistics::Side;
-
-/// The part of a slot's echoes that is done once more before, uncounted: caches, branch predictors, memory of sockets.
-const WARM_UP_PARTS: u64 = 5;
 
 #[derive(Debug, Serialize)]
 struct Figures {
@@ -112,21 +107,8 @@ fn ns_per_echo(
         program: program.name().to_owned(),
         why: error.to_string(),
     };
-    // On a thread of its own, because only the client is to be pinned: what is started later inherits the affinity.
-    let client = || {
-        let cpu = CpuSet::new([client_cpu]).map_err(io::Error::other);
-        cpu.and_then(|cpu| affinity::pin(&cpu)).map_err(MeasureError::io("pin the client"))?;
-        let mut client = Exchange::echo(args.payload)
-            .and_then(|echo| ClosedLoop::connect(target, args.connections, echo))
-            .map_err(client_error)?;
-        client.run(args.echoes / WARM_UP_PARTS).map_err(client_error)?;
-        let before_ns = cpu_time::at_rest_ns(pid, &session.interrupt)?;
-        client.run(args.echoes).map_err(client_error)?;
-        let after_ns = cpu_time::at_rest_ns(pid, &session.interrupt)?;
-        Ok((after_ns - before_ns) as f64 / args.echoes as f64)
-    };
-    std::thread::scope(|scope| scope.spawn(client).join()).unwrap_or_else(|panic| {
-        // The thread's panic is this thread's panic.
-        std::panic::resume_unwind(panic)
-    })
+    let connect =
+        || Exchange::echo(args.payload).and_then(|echo| ClosedLoop::connect(target, args.connections, echo));
+    let at_rest_ns = || cpu_time::at_rest_ns(pid, &session.interrupt);
+    cpu_time::per_exchange_ns(client_cpu, connect, args.echoes, at_rest_ns, client_error)
 }

@@ -4,10 +4,15 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use tidemark_host::cpu::{self, CpuSet};
 use tidemark_host::proc::schedstat::{self, Schedstat};
 
+use crate::closed_loop::ClosedLoop;
 use crate::error::MeasureError;
 use crate::interrupt::Interrupt;
+
+/// The part of the exchanges that is done once more before, uncounted: caches, branch predictors, memory of sockets.
+const WARM_UP_PARTS: u64 = 5;
 
 /// The kernel updates the account of a running thread at the latest at each of its ticks, the slowest of which is 10 ms.
 /// Two equal readings that are this far apart are therefore of a process that does not run, and exact.
@@ -50,6 +55,34 @@ fn at_rest(
     Err(MeasureError::Client {
         program: format!("process {pid}"),
         why: "goes on running although nobody asks it for anything".to_owned(),
+    })
+}
+
+/// CPU time that `count` exchanges take whoever `at_rest_ns` is about, per exchange, in ns. The client that `connect` makes runs on a CPU of
+/// its own, and does some of them before, uncounted.
+///
+/// # Errors
+/// When the client fails, which `failed` puts into words, or those of `at_rest_ns`.
+pub fn per_exchange_ns(
+    client_cpu: usize,
+    connect: impl FnOnce() -> io::Result<ClosedLoop> + Send,
+    count: u64,
+    at_rest_ns: impl Fn() -> Result<u64, MeasureError> + Sync,
+    failed: impl Fn(io::Error) -> MeasureError + Sync,
+) -> Result<f64, MeasureError> {
+    // On a thread of its own, because only the client is to be pinned: what is started later inherits the affinity.
+    let client = || {
+        let one = CpuSet::new([client_cpu]).map_err(io::Error::other);
+        one.and_then(|one| cpu::pin(&one)).map_err(MeasureError::io("pin the client"))?;
+        let mut client = connect().map_err(&failed)?;
+        client.run(count / WARM_UP_PARTS).map_err(&failed)?;
+        let before_ns = at_rest_ns()?;
+        client.run(count).map_err(&failed)?;
+        Ok((at_rest_ns()? - before_ns) as f64 / count as f64)
+    };
+    std::thread::scope(|scope| scope.spawn(client).join()).unwrap_or_else(|panic| {
+        // The thread's panic is this thread's panic.
+        std::panic::resume_unwind(panic)
     })
 }
 
