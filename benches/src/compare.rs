@@ -20,7 +20,7 @@ use tidemark_host::cpu::{self, CpuSet};
 use tidemark_program::Exit;
 
 use self::candidate::{Candidate, Speaks};
-use self::rounds::{Rounds, Row};
+use self::rounds::{Row, in_rounds};
 use crate::allowed::{Allowed, Apart};
 use crate::cli::CompareArgs;
 use crate::closed_loop::ClosedLoop;
@@ -112,7 +112,7 @@ impl Bench<'_> {
         self.left_out.extend(left_out);
         let names = candidates.iter().map(Candidate::name).collect();
         self.session.say(format_args!("\nCPU time per {} request, ns", speaks.name()));
-        Rounds::measure(self.session, names, self.args.rounds, |index| self.slot(&candidates[index], speaks))
+        in_rounds(self.session, names, self.args.rounds, |index| self.slot(&candidates[index], speaks))
     }
 
     fn slot(&self, candidate: &Candidate, speaks: Speaks) -> Result<f64, MeasureError> {
@@ -176,7 +176,7 @@ impl Bench<'_> {
         )?;
         let target =
             server.http.ok_or_else(|| MeasureError::Host("the server does not serve HTTP".to_owned()))?;
-        let rows = Rounds::measure(self.session, names, self.args.rounds, |index| {
+        let rows = in_rounds(self.session, names, self.args.rounds, |index| {
             generators[index].requests_per_s(self, target)
         })?;
         server.stop();

@@ -19,39 +19,34 @@ pub(super) struct Row {
     pub rounds: Vec<f64>,
 }
 
-/// A measurement in rounds.
-pub(super) struct Rounds;
-
-impl Rounds {
-    /// Measures each candidate once in every round. The first is what the others are held against.
-    ///
-    /// # Errors
-    /// When a slot could not be measured.
-    pub(super) fn measure(
-        session: &Session,
-        names: Vec<String>,
-        rounds: usize,
-        mut slot: impl FnMut(usize) -> Result<f64, MeasureError>,
-    ) -> Result<Vec<Row>, MeasureError> {
-        session.say(format_args!("  round  {}", names.join("   ")));
-        let mut figures = vec![Vec::new(); names.len()];
-        for round in 0..rounds {
-            for index in order(round, names.len()) {
-                figures[index].push(slot(index)?);
-            }
-            let line: Vec<String> = figures
-                .iter()
-                .zip(&names)
-                .map(|(figures, name)| format!("{:>width$.0}", figures[round], width = name.chars().count()))
-                .collect();
-            session.say(format_args!("  {:>5}  {}", round + 1, line.join("   ")));
+/// Measures each candidate once in every round. The first is what the others are held against.
+///
+/// # Errors
+/// When a slot could not be measured.
+pub(super) fn in_rounds(
+    session: &Session,
+    names: Vec<String>,
+    rounds: usize,
+    mut slot: impl FnMut(usize) -> Result<f64, MeasureError>,
+) -> Result<Vec<Row>, MeasureError> {
+    session.say(format_args!("  round  {}", names.join("   ")));
+    let mut figures = vec![Vec::new(); names.len()];
+    for round in 0..rounds {
+        for index in order(round, names.len()) {
+            figures[index].push(slot(index)?);
         }
-        Ok(rows(names, figures))
+        let line: Vec<String> = figures
+            .iter()
+            .zip(&names)
+            .map(|(figures, name)| format!("{:>width$.0}", figures[round], width = name.chars().count()))
+            .collect();
+        session.say(format_args!("  {:>5}  {}", round + 1, line.join("   ")));
     }
+    Ok(rows(names, figures))
 }
 
-/// The order of a round: every other one backwards, and each pair of them begins one further on. So each candidate comes first as
-/// often as any other, and a machine that grows slower or faster in the course of a round favours none over two of them.
+/// The order of a round: every other one backwards, and each pair of them begins one further on. So in twice as many rounds as
+/// there are candidates each comes first as often as any other, and a machine that grows slower or faster in the course of a round favours none over two of them.
 fn order(round: usize, candidates: usize) -> Vec<usize> {
     let first = round / 2;
     let mut order: Vec<usize> = (0..candidates).map(|index| (first + index) % candidates).collect();

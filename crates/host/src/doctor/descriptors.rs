@@ -9,6 +9,9 @@ const RESERVED_PER_PROCESS: u64 = 64;
 /// Descriptors of each worker besides listeners: poller, timer, and some to spare.
 const RESERVED_PER_WORKER: u64 = 8;
 
+/// One in so many more files than are needed now, for others open some, too.
+const FILE_MAX_SPARE: u64 = 10;
+
 const NR_OPEN: &str = "fs.nr_open";
 
 /// Beyond this many workers the advice to use more of them would be none.
@@ -139,8 +142,7 @@ pub(super) fn file_max(needs: &Needs, readings: &Readings) -> Check {
         is: if max >= i64::MAX.unsigned_abs() { count(u64::MAX) } else { count(max) },
         need: count(need),
         why: "All open files of the machine together stop here, with ENFILE for everyone.".to_owned(),
-        // With some to spare: others open files, too.
-        fix: (!enough).then(|| Fix::setting("fs.file-max", &need.saturating_add(need / 10))),
+        fix: (!enough).then(|| Fix::setting("fs.file-max", &need.saturating_add(need / FILE_MAX_SPARE))),
     }
 }
 

@@ -9,7 +9,7 @@ const WIDEST_RANGE: (u16, u16) = (1024, 65535);
 
 /// From here on, in percent of all ports, the kernel's search for a free one is slow: it looks at every other port first, and then
 /// finds all of these taken (`__inet_hash_connect`).
-const COMFORTABLE_PERCENT: u64 = 50;
+const QUICK_PERCENT: u64 = 50;
 
 /// Ports for one pair of a source address and a target port.
 fn per_pair(range: (u16, u16), reserved: &PortRanges) -> u64 {
@@ -26,7 +26,7 @@ pub(super) fn ephemeral(needs: &Needs, readings: &Readings) -> Check {
     let capacity = ports.saturating_mul(sources).saturating_mul(targets);
     let level = match needs.connections {
         connections if connections > capacity => Level::Fail,
-        connections if connections > capacity / 100 * COMFORTABLE_PERCENT => Level::Warn,
+        connections if connections > capacity / 100 * QUICK_PERCENT => Level::Warn,
         _ => Level::Ok,
     };
     let is = if sources == 1 && targets == 1 {
@@ -48,7 +48,7 @@ pub(super) fn ephemeral(needs: &Needs, readings: &Readings) -> Check {
 /// More addresses or ports, which needs no privilege, and the wider range where that alone is enough.
 fn widen_or_multiply(needs: &Needs, readings: &Readings, ports: u64) -> Fix {
     let (sources, targets) = (needs.source_addresses.max(1), needs.target_ports.max(1));
-    let wanted = (needs.connections / COMFORTABLE_PERCENT).saturating_add(1).saturating_mul(100);
+    let wanted = (needs.connections / QUICK_PERCENT).saturating_add(1).saturating_mul(100);
     let pairs = wanted.div_ceil(ports.max(1));
     let loopback = if needs.loopback { " (on loopback any of 127.0.0.0/8)" } else { "" };
     let mut fix = Fix::advice(format!(
