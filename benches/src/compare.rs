@@ -201,6 +201,7 @@ impl Generator {
                 let load = Load {
                     target: Target::Http(target),
                     connections: args.connections as u64,
+                    pipeline: 1,
                     arrivals: Arrivals::Closed,
                     warmup: None,
                     duration: std::time::Duration::from_secs(args.seconds),

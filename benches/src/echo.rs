@@ -41,6 +41,7 @@ pub fn run(session: &Session, args: &EchoArgs) -> Result<Exit, MeasureError> {
     let load = Load {
         target: Target::Echo(server.echo),
         connections: scaled.connections,
+        pipeline: 1,
         arrivals: Arrivals::Poisson(scaled.rate),
         warmup: None,
         duration: args.duration,

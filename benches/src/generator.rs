@@ -125,6 +125,7 @@ impl Bench<'_> {
         Load {
             target,
             connections: connections as u64,
+            pipeline: 1,
             arrivals,
             warmup: None,
             duration: Duration::from_secs(self.args.seconds),

@@ -46,6 +46,8 @@ pub struct Load {
     pub target: Target,
     /// Connections held open.
     pub connections: u64,
+    /// Requests that may be in flight on one of them.
+    pub pipeline: u8,
     /// How requests arrive.
     pub arrivals: Arrivals,
     /// How long to load the target before; `None` leaves that to the load generator.
@@ -75,6 +77,9 @@ impl Load {
         let mut args: Vec<OsString> = vec!["run".into(), self.target.to_string().into()];
         let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
         flag("--connections", self.connections.to_string().into());
+        if self.pipeline > 1 {
+            flag("--pipeline", self.pipeline.to_string().into());
+        }
         flag("--duration", duration(self.duration));
         if let Some(warmup) = self.warmup {
             flag("--warmup", duration(warmup));
@@ -229,6 +234,7 @@ mod tests {
         let load = Load {
             target: Target::Echo("127.0.0.1:7".parse().unwrap()),
             connections: 50,
+            pipeline: 8,
             arrivals: Arrivals::Constant(2000.0),
             warmup: Some(Duration::from_millis(300)),
             duration: Duration::from_millis(90_500),
@@ -241,6 +247,7 @@ mod tests {
         };
         assert_eq!(args.load.target.map(|target| target.to_string()).as_deref(), Some("tcp://127.0.0.1:7"));
         assert_eq!(args.connections, Some(50));
+        assert_eq!(args.load.pipeline, Some(8));
         assert_eq!(args.rate, Some(2000.0));
         assert_eq!(args.duration, Some(load.duration));
         assert_eq!(args.load.output, load.output);

@@ -124,6 +124,7 @@ pub fn run(session: &Session, args: &PacingArgs) -> Result<Exit, MeasureError> {
     let load = Load {
         target: Target::Echo(server.echo),
         connections: args.connections,
+        pipeline: 1,
         arrivals: Arrivals::Poisson(args.rate),
         warmup: Some(WARMUP),
         duration: args.duration,

@@ -107,6 +107,7 @@ impl Bench<'_> {
         let load = Load {
             target: Target::Echo(self.server.echo),
             connections: PROBES,
+            pipeline: 1,
             arrivals: Arrivals::Poisson(RATE),
             warmup: None,
             duration: self.args.duration,

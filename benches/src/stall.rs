@@ -13,7 +13,7 @@ use crate::loadgen::{Arrivals, Load};
 use crate::peers::{self, Peer};
 use crate::results;
 use crate::session::Session;
-use crate::stalling::{PERIOD_MS, Protocol, Run, STALL_MS, Stalling, TAIL, Times, law_ms, queue_percent};
+use crate::stalling::{PERIOD_MS, Protocol, Run, STALL_MS, Stalling, TAIL, Times, law_ms, pipeline};
 
 /// How far a figure may be from the law, in percent.
 const DEVIATION_MAX_PERCENT: f64 = 1.5;
@@ -79,8 +79,8 @@ struct Cell {
     /// Median of the runs.
     response: Times,
     deviation_percent: [f64; 3],
-    /// What of the deviation at p95 is the queue that a stop leaves, as the closed loop tells.
-    queue_percent: f64,
+    /// Requests that could be in flight on one connection, so that each went out at its time.
+    pipeline: u8,
     runs: Vec<Run>,
     peers: Vec<PeerSays>,
 }
@@ -102,15 +102,15 @@ struct ClosedLoop {
 }
 
 impl Cell {
-    fn new(closed_loop: &ClosedLoop, rate: f64, runs: Vec<Run>) -> Self {
+    fn new(protocol: Protocol, load: &Load, rate: f64, runs: Vec<Run>) -> Self {
         let response = Times::median(&runs.iter().map(|run| run.response).collect::<Vec<_>>());
         Self {
-            protocol: closed_loop.protocol,
+            protocol,
             rate,
-            connections: closed_loop.connections,
+            connections: load.connections,
+            pipeline: load.pipeline,
             response,
             deviation_percent: response.deviation_percent(),
-            queue_percent: queue_percent(rate, closed_loop.run.completed_per_s),
             runs,
             peers: Vec::new(),
         }
@@ -168,7 +168,7 @@ pub fn run(session: &Session, args: &StallArgs) -> Result<Exit, MeasureError> {
         for &connections in &grid.connections {
             let closed_loop = bench.closed_loop(&server, protocol, connections)?;
             for &rate in &grid.rates {
-                cells.push(bench.cell(&server, &closed_loop, rate, grid.runs)?);
+                cells.push(bench.cell(&server, protocol, connections, rate, grid.runs)?);
             }
             closed_loops.push(closed_loop);
         }
@@ -205,10 +205,11 @@ fn find_peers(session: &Session) -> Vec<(Peer, PathBuf)> {
 }
 
 impl Bench<'_> {
-    fn load(&self, server: &Stalling, connections: u64, arrivals: Arrivals) -> Load {
+    fn load(&self, server: &Stalling, connections: u64, pipeline: u8, arrivals: Arrivals) -> Load {
         Load {
             target: server.target,
             connections,
+            pipeline,
             arrivals,
             warmup: None,
             duration: self.args.duration,
@@ -220,14 +221,14 @@ impl Bench<'_> {
     fn cell(
         &self,
         server: &Stalling,
-        closed_loop: &ClosedLoop,
+        protocol: Protocol,
+        connections: u64,
         rate: f64,
         runs: usize,
     ) -> Result<Cell, MeasureError> {
-        let &ClosedLoop { protocol, connections, .. } = closed_loop;
-        let load = self.load(server, connections, Arrivals::Constant(rate));
+        let load = self.load(server, connections, pipeline(rate, connections), Arrivals::Constant(rate));
         let runs = (0..runs).map(|_| server.measure(self.session, &load)).collect::<Result<_, _>>()?;
-        let mut cell = Cell::new(closed_loop, rate, runs);
+        let mut cell = Cell::new(protocol, &load, rate, runs);
         let disturbed = match cell.disturbed() {
             0 => String::new(),
             count => format!(" ({count} of {} runs disturbed)", cell.runs.len()),
@@ -237,7 +238,7 @@ impl Bench<'_> {
             self.session,
             &name,
             &cell.response,
-            &format!("{:>+8.1} %  {}{disturbed}", cell.queue_percent, verdict_word(cell.judge())),
+            &format!("  {}{disturbed}", verdict_word(cell.judge())),
         );
         if protocol == Protocol::Http {
             cell.peers = self.peers_say(server, rate, connections)?;
@@ -280,7 +281,7 @@ impl Bench<'_> {
         protocol: Protocol,
         connections: u64,
     ) -> Result<ClosedLoop, MeasureError> {
-        let run = server.measure(self.session, &self.load(server, connections, Arrivals::Closed))?;
+        let run = server.measure(self.session, &self.load(server, connections, 1, Arrivals::Closed))?;
         let name = format!("{}, closed loop, {connections} connections", protocol.name());
         say_times(self.session, &name, &run.service, "");
         Ok(ClosedLoop { protocol, connections, run })
@@ -319,10 +320,13 @@ fn verdict(exit: Exit, cells: &[Cell]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
 
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::loadgen::Target;
 
     fn grid(flags: &str) -> Grid {
         let words = ["tidemark-measure", "stall"].into_iter().chain(flags.split_whitespace());
@@ -356,8 +360,17 @@ mod tests {
     }
 
     fn cell(runs: &[Run]) -> Cell {
-        let closed_loop = ClosedLoop { protocol: Protocol::Echo, connections: 50, run: runs[0] };
-        Cell::new(&closed_loop, 2000.0, runs.to_vec())
+        let load = Load {
+            target: Target::Echo("127.0.0.1:7".parse().unwrap()),
+            connections: 50,
+            pipeline: 8,
+            arrivals: Arrivals::Constant(2000.0),
+            warmup: None,
+            duration: Duration::from_secs(10),
+            cpu: None,
+            output: PathBuf::new(),
+        };
+        Cell::new(Protocol::Echo, &load, 2000.0, runs.to_vec())
     }
 
     #[test]

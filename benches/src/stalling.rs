@@ -45,12 +45,13 @@ pub fn law_ms(q: f64) -> f64 {
     STALL_MS * ((q - (1.0 - stalled)) / stalled).max(0.0)
 }
 
-/// By how much of the law's p95, in percent, the requests that a stop has kept waiting are later for each other's sake: half
-/// of them come before it, and are done at the pace of a closed loop, which the server keeps between its stops.
-pub fn queue_percent(rate: f64, closed_loop_per_s: f64) -> f64 {
-    let before = rate * STALL_MS / 1e3 / 2.0;
-    let per_ms = closed_loop_per_s / (PERIOD_MS - STALL_MS);
-    100.0 * (before / per_ms) / law_ms(TAIL[0])
+/// How many requests may have to be in flight on one connection, so that none waits for a connection: those of a whole stop, and half
+/// as many again.
+pub fn pipeline(rate: f64, connections: u64) -> u8 {
+    let stopped = rate * STALL_MS / 1e3;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
+    let depth = (1.5 * stopped / connections as f64).ceil().clamp(1.0, f64::from(u8::MAX)) as u8;
+    depth
 }
 
 /// What the server speaks.
@@ -233,9 +234,11 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_half_a_stop_at_the_pace_of_a_closed_loop() {
-        // 100 requests before it, at 100 a millisecond while it does not stop: 1 ms of 50.
-        assert_near(queue_percent(2000.0, 90_000.0), 2.0);
+    fn the_requests_of_a_stop_fit_into_the_connections() {
+        assert_eq!(pipeline(4000.0, 10), 60);
+        assert_eq!(pipeline(2000.0, 50), 6);
+        assert_eq!(pipeline(4000.0, 1000), 1);
+        assert_eq!(pipeline(1e9, 1), 255);
     }
 
     #[test]

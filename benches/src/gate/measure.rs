@@ -273,6 +273,7 @@ impl Bench<'_> {
         let load = Load {
             target: Target::Echo(target),
             connections: self.work.connections as u64,
+            pipeline: 1,
             arrivals: Arrivals::Poisson(self.work.rate),
             warmup: Some(warmup),
             duration,

@@ -9,7 +9,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 /// What the server does wrong.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Fault {
-    /// Echoes, but the whole server stops again and again
+    /// Echoes, but again and again answers nobody for a while. It goes on to read, and what it owes goes out at once at the end: so the
+    /// requests of a stop wait for its end, and not for each other
     Stall {
         /// How long it stops
         #[arg(long = "for", default_value = "100ms", value_parser = humantime::parse_duration)]

@@ -1,6 +1,6 @@
 //! One thread, one poll: accepts, reads, and lets the fault decide what goes back.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -8,15 +8,18 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use rustix::net::{self, RecvFlags, SendFlags};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::fault::{Fault, Session};
-use crate::stall::{Stalls, stop_for};
+use crate::stall::Stalls;
 
 /// Connections that may wait to be accepted: more than a load generator opens while the server stops.
 const BACKLOG: i32 = 4096;
 const EVENTS_PER_TURN: usize = 1024;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// While the server stops, a connection that it owes as much is read no further.
+const OWED_BYTES_MAX: usize = 1024 * 1024;
 const LISTENER: Token = Token(usize::MAX);
 const PARENT: Token = Token(usize::MAX - 1);
 
@@ -24,7 +27,7 @@ const PARENT: Token = Token(usize::MAX - 1);
 struct Conn {
     stream: TcpStream,
     session: Session,
-    /// What the socket has not taken yet. While there is any, nothing is read.
+    /// What the socket has not taken yet, or is not given while the server stops. Otherwise nothing is read while there is any.
     unsent: Vec<u8>,
     /// Closes as soon as everything is sent.
     ends: bool,
@@ -41,6 +44,8 @@ pub(crate) struct Server {
     listener: TcpListener,
     fault: Fault,
     stalls: Option<Stalls>,
+    /// Whom something came from since the server stopped.
+    owed: Vec<usize>,
     conns: Vec<Option<Conn>>,
     free: Vec<usize>,
     buffer: Vec<u8>,
@@ -70,7 +75,17 @@ impl Server {
             _ => None,
         };
         let buffer = vec![0; READ_BUFFER_BYTES];
-        Ok(Self { poll, listener, fault, stalls, conns: Vec::new(), free: Vec::new(), buffer, replies: 0 })
+        Ok(Self {
+            poll,
+            listener,
+            fault,
+            stalls,
+            owed: Vec::new(),
+            conns: Vec::new(),
+            free: Vec::new(),
+            buffer,
+            replies: 0,
+        })
     }
 
     /// Where it listens.
@@ -82,14 +97,16 @@ impl Server {
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
-            let timeout: Option<Duration> = self.stalls.as_ref().map(Stalls::until_next);
+            let timeout: Option<Duration> = self.stalls.as_ref().map(Stalls::timeout);
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            // Before anything is served: what came since the stall should have begun waits until it is over.
-            if let Some(stalls) = &mut self.stalls {
-                stalls.stop_if_due();
+            // Before anything is served: what came since a stop should have begun waits until it is over.
+            if self.stalls.as_mut().is_some_and(Stalls::update) {
+                for index in std::mem::take(&mut self.owed) {
+                    self.turn(index, false, false);
+                }
             }
             for event in &events {
                 match event.token() {
@@ -143,7 +160,12 @@ impl Server {
         let Some(conn) = self.conns.get_mut(index).and_then(Option::as_mut) else { return };
         conn.peer_closed |= peer_closed;
         conn.is_readable |= is_readable || peer_closed;
-        let result = serve(conn, &self.fault, &mut self.replies, &mut self.buffer);
+        let result = if self.stalls.as_ref().is_some_and(Stalls::is_stopped) {
+            self.owed.push(index);
+            hold(conn, &self.fault, &mut self.replies, &mut self.buffer)
+        } else {
+            serve(conn, &self.fault, &mut self.replies, &mut self.buffer)
+        };
         if !matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             self.conns[index] = None;
             self.free.push(index);
@@ -155,7 +177,7 @@ impl Server {
 fn serve(conn: &mut Conn, fault: &Fault, replies: &mut u64, buffer: &mut [u8]) -> io::Result<()> {
     loop {
         while !conn.unsent.is_empty() {
-            let written = conn.stream.write(&conn.unsent)?;
+            let written = net::send(&conn.stream, &conn.unsent, SendFlags::NOSIGNAL)?;
             conn.unsent.drain(..written);
         }
         if conn.ends {
@@ -165,16 +187,38 @@ fn serve(conn: &mut Conn, fault: &Fault, replies: &mut u64, buffer: &mut [u8]) -
         if !conn.is_readable {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        match conn.stream.read(buffer)? {
-            0 => return Ok(()),
-            length => {
-                conn.is_readable = length == buffer.len() || conn.peer_closed;
-                if let Fault::Slow { service } = fault {
-                    stop_for(*service);
-                }
-                let input = &buffer[..length];
-                conn.ends = conn.session.answer(fault, replies, input, &mut conn.unsent);
-            }
+        if read(conn, fault, replies, buffer)? == 0 {
+            return Ok(());
         }
     }
+}
+
+/// Reads, and keeps what there is to send. Returns as [`serve`] does.
+fn hold(conn: &mut Conn, fault: &Fault, replies: &mut u64, buffer: &mut [u8]) -> io::Result<()> {
+    while conn.is_readable && !conn.ends && conn.unsent.len() < OWED_BYTES_MAX {
+        // The end is left to be found when everything has been sent.
+        if read(conn, fault, replies, buffer)? == 0 {
+            break;
+        }
+    }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// Reads once and answers that. Returns the bytes read; 0 at the end.
+fn read(conn: &mut Conn, fault: &Fault, replies: &mut u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let (length, _) = net::recv(&conn.stream, &mut *buffer, RecvFlags::empty())?;
+    conn.is_readable = length == buffer.len() || conn.peer_closed;
+    if length > 0 {
+        if let Fault::Slow { service } = fault {
+            take(*service);
+        }
+        conn.ends = conn.session.answer(fault, replies, &buffer[..length], &mut conn.unsent);
+    }
+    Ok(length)
+}
+
+/// The whole server is busy for this long.
+#[expect(clippy::disallowed_methods, reason = "the sleep is the fault itself, not a wait for something")]
+fn take(service: Duration) {
+    std::thread::sleep(service);
 }

@@ -1,6 +1,9 @@
-//! The whole server stops, again and again.
+//! The whole server stops answering, again and again.
 
 use std::time::{Duration, Instant};
+
+/// The last part of a stop is not slept through: a machine that has to wake up first would make it longer.
+const AWAKE: Duration = Duration::from_millis(3);
 
 /// Stops of a fixed length that begin on a fixed grid of the monotonic clock, so that how often it stops does not depend
 /// on how long it was held up before.
@@ -9,35 +12,46 @@ pub(crate) struct Stalls {
     length: Duration,
     every: Duration,
     next: Instant,
+    /// When the stop that it is in ends.
+    ends: Option<Instant>,
 }
 
 impl Stalls {
     /// Stops for `length` at every multiple of `every` from now on.
     pub(crate) fn new(length: Duration, every: Duration) -> Self {
-        Self { length, every, next: Instant::now() + every }
+        Self { length, every, next: Instant::now() + every, ends: None }
     }
 
-    /// How long until the next stop.
-    pub(crate) fn until_next(&self) -> Duration {
-        self.next.saturating_duration_since(Instant::now())
-    }
-
-    /// Stops, if it is time to. A stop that begins late is as long as any other.
-    pub(crate) fn stop_if_due(&mut self) {
-        let began = Instant::now();
-        if began < self.next {
-            return;
-        }
-        stop_for(self.length);
+    /// How long may be slept.
+    pub(crate) fn timeout(&self) -> Duration {
         let now = Instant::now();
-        while self.next <= now {
-            self.next += self.every;
+        match self.ends {
+            Some(ends) => ends.saturating_duration_since(now + AWAKE),
+            None => self.next.saturating_duration_since(now),
         }
     }
-}
 
-/// The whole server does nothing for this long.
-#[expect(clippy::disallowed_methods, reason = "the sleep is the fault itself, not a wait for something")]
-pub(crate) fn stop_for(length: Duration) {
-    std::thread::sleep(length);
+    /// Whether nothing is answered now.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.ends.is_some()
+    }
+
+    /// Begins or ends a stop, if it is time to. A stop that begins late is as long as any other. Returns whether one has ended.
+    pub(crate) fn update(&mut self) -> bool {
+        let now = Instant::now();
+        match self.ends {
+            Some(ends) if now >= ends => {
+                self.ends = None;
+                while self.next <= now {
+                    self.next += self.every;
+                }
+                true
+            }
+            None if now >= self.next => {
+                self.ends = Some(now + self.length);
+                false
+            }
+            _ => false,
+        }
+    }
 }
