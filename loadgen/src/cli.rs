@@ -290,11 +290,12 @@ pub struct LoadArgs {
 }
 
 /// What is set on the sockets.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct SocketArgs {
     /// Send small requests at once, or let them wait for the acknowledgement of earlier ones (Nagle's algorithm)
-    #[arg(long, value_enum, default_value_t = Switch::On)]
-    pub nodelay: Switch,
+    /// [default: on]
+    #[arg(long, value_enum)]
+    pub nodelay: Option<Switch>,
 
     /// Size of the sockets' send buffers; the kernel doubles it for its own bookkeeping [default: the kernel's choice]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=BUFFER_BYTES_MAX))]
@@ -304,14 +305,20 @@ pub struct SocketArgs {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=BUFFER_BYTES_MAX))]
     pub receive_buffer: Option<u32>,
 
-    /// How connections are closed
-    #[arg(long, value_enum, default_value_t = Linger::Fin)]
-    pub linger: Linger,
+    /// How connections are closed [default: fin]
+    #[arg(long, value_enum)]
+    pub linger: Option<Linger>,
 }
 
-impl Default for SocketArgs {
-    fn default() -> Self {
-        Self { nodelay: Switch::On, send_buffer: None, receive_buffer: None, linger: Linger::Fin }
+impl SocketArgs {
+    /// These, and where they say nothing what `others` say.
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            nodelay: self.nodelay.or(others.nodelay),
+            send_buffer: self.send_buffer.or(others.send_buffer),
+            receive_buffer: self.receive_buffer.or(others.receive_buffer),
+            linger: self.linger.or(others.linger),
+        }
     }
 }
 
@@ -324,10 +331,11 @@ pub enum Switch {
 }
 
 /// `--linger`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Linger {
     /// In order; the local port is then taken for another minute (TIME-WAIT)
+    #[default]
     Fin,
     /// By a reset: nothing is left behind, and the target sees an error
     Reset,
@@ -373,7 +381,7 @@ pub(crate) const RATE_MAX: f64 = 10_000_000.0;
 /// The longest request.
 pub(crate) const PAYLOAD_MAX: u32 = 16_777_216;
 /// The kernel doubles a buffer's size in a signed 32-bit integer.
-const BUFFER_BYTES_MAX: i64 = (1 << 30) - 1;
+pub(crate) const BUFFER_BYTES_MAX: i64 = (1 << 30) - 1;
 /// A day: longer runs are cut into several.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -181,7 +181,7 @@ impl Scenario {
         self.workers = load.workers.or(self.workers);
         self.pin = load.pin.clone().or(self.pin.take());
         self.source = load.source.clone().or(self.source.take());
-        self.sockets = load.sockets;
+        self.sockets = load.sockets.or(self.sockets);
     }
 
     /// Changes all rates alike, so that those of requests, not of visits, come to this many per second.

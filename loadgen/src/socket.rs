@@ -51,10 +51,10 @@ impl Options {
             Ok::<_, io::Error>(Buffer { asked_bytes, got_bytes: probe.recv_buffer_size()? })
         });
         Ok(Self {
-            nodelay: args.nodelay == Switch::On,
+            nodelay: args.nodelay != Some(Switch::Off),
             send_buffer: send_buffer.transpose()?,
             receive_buffer: receive_buffer.transpose()?,
-            linger: args.linger,
+            linger: args.linger.unwrap_or_default(),
         })
     }
 
@@ -175,10 +175,6 @@ mod tests {
 
     use super::*;
 
-    fn args() -> SocketArgs {
-        SocketArgs { nodelay: Switch::On, send_buffer: None, receive_buffer: None, linger: Linger::Fin }
-    }
-
     fn socket_with(args: &SocketArgs) -> Socket {
         let target = "127.0.0.1:1".parse().unwrap();
         prepare(Type::STREAM, &Options::new(args).unwrap(), None, target).unwrap()
@@ -186,13 +182,13 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_set() {
-        let usual = socket_with(&args());
+        let usual = socket_with(&SocketArgs::default());
         assert_eq!((usual.tcp_nodelay().unwrap(), usual.linger().unwrap()), (true, None));
         let other = SocketArgs {
-            nodelay: Switch::Off,
+            nodelay: Some(Switch::Off),
             send_buffer: Some(20_000),
             receive_buffer: Some(30_000),
-            linger: Linger::Reset,
+            linger: Some(Linger::Reset),
         };
         let (options, socket) = (Options::new(&other).unwrap(), socket_with(&other));
         assert!(!socket.tcp_nodelay().unwrap());
@@ -207,7 +203,7 @@ mod tests {
         assert_eq!(note(10_000, 20_000), None);
         assert!(note(10_000_000, 425_984).unwrap().ends_with("twice the most it allows; raise wmem"));
         assert!(note(1, 4_608).unwrap().ends_with("gives 4608 bytes, the least there is"));
-        let smallest = SocketArgs { send_buffer: Some(1), receive_buffer: Some(1), ..args() };
+        let smallest = SocketArgs { send_buffer: Some(1), receive_buffer: Some(1), ..SocketArgs::default() };
         assert_eq!(Options::new(&smallest).unwrap().notes().count(), 2);
     }
 
@@ -221,7 +217,7 @@ mod tests {
                 continue;
             };
             let target = listener.local_addr().unwrap();
-            let options = Options::new(&args()).unwrap();
+            let options = Options::new(&SocketArgs::default()).unwrap();
             let socket = prepare(Type::STREAM, &options, Some(source), target).unwrap();
             let port_of = |socket: &Socket| socket.local_addr().unwrap().as_socket().unwrap().port();
             assert_eq!(port_of(&socket), 0);

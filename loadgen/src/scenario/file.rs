@@ -14,7 +14,9 @@ use tidemark_host::cpu::CpuSet;
 use toml::Spanned;
 
 use super::{Event, PAYLOAD_BYTES, Population, Scenario};
-use crate::cli::{ArrivalArg, DURATION_MAX, PAYLOAD_MAX, RATE_MAX};
+use crate::cli::{
+    ArrivalArg, BUFFER_BYTES_MAX, DURATION_MAX, Linger, PAYLOAD_MAX, RATE_MAX, SocketArgs, Switch,
+};
 use crate::outstanding::DEPTH_MAX;
 use crate::payload::Payload;
 use crate::schedule::{Arrivals, RateRamp};
@@ -117,6 +119,8 @@ struct File {
     #[serde(default)]
     connect: FileConnect,
     #[serde(default)]
+    socket: FileSocket,
+    #[serde(default)]
     population: Vec<Spanned<FilePopulation>>,
     #[serde(default)]
     event: Vec<Spanned<FileEvent>>,
@@ -133,6 +137,28 @@ struct FileConnect {
     in_flight: Option<u32>,
     #[serde(default, deserialize_with = "duration")]
     timeout: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileSocket {
+    nodelay: Option<bool>,
+    #[serde(default, deserialize_with = "buffer")]
+    send_buffer: Option<u32>,
+    #[serde(default, deserialize_with = "buffer")]
+    receive_buffer: Option<u32>,
+    linger: Option<Linger>,
+}
+
+impl From<FileSocket> for SocketArgs {
+    fn from(file: FileSocket) -> Self {
+        Self {
+            nodelay: file.nodelay.map(|is_on| if is_on { Switch::On } else { Switch::Off }),
+            send_buffer: file.send_buffer,
+            receive_buffer: file.receive_buffer,
+            linger: file.linger,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -230,6 +256,7 @@ fn parse(text: &str, target: Option<&Target>) -> Result<Scenario, Wrong> {
     set(&mut scenario.connect.timeout, file.connect.timeout);
     scenario.connect.rate = file.connect.rate.unwrap_or(scenario.connect.rate);
     scenario.connect.in_flight = file.connect.in_flight.unwrap_or(scenario.connect.in_flight);
+    scenario.sockets = file.socket.into();
     scenario.seed = file.seed.unwrap_or(scenario.seed);
     (scenario.workers, scenario.pin, scenario.source) = (file.workers, file.pin, file.source);
     let whole = 0..0;
@@ -547,6 +574,16 @@ fn pipeline<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D:
     in_range(i64::deserialize(deserializer)?, DEPTH_MAX)
 }
 
+fn buffer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let bytes = i64::deserialize(deserializer)?;
+    match u32::try_from(bytes) {
+        Ok(fits) if (1..=BUFFER_BYTES_MAX).contains(&bytes) => Ok(Some(fits)),
+        _ => Err(D::Error::custom(format!(
+            "{bytes} is no size of a buffer; write 1 to {BUFFER_BYTES_MAX} bytes"
+        ))),
+    }
+}
+
 fn workers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
     in_range(i64::deserialize(deserializer)?, 1024)
 }
@@ -614,6 +651,23 @@ mod tests {
     }
 
     #[test]
+    fn sockets_are_as_the_file_says_unless_a_flag_does() {
+        let text = "target = \"127.0.0.1:7000\"\n[socket]\nnodelay = false\nlinger = \"reset\"\nsend_buffer = 4096\n\
+                    [[population]]\nname = \"p\"\nconnections = 1";
+        let file = SocketArgs {
+            nodelay: Some(Switch::Off),
+            send_buffer: Some(4096),
+            receive_buffer: None,
+            linger: Some(Linger::Reset),
+        };
+        assert_eq!(parsed(text).unwrap().sockets, file);
+        let flags =
+            SocketArgs { linger: Some(Linger::Fin), receive_buffer: Some(9), ..SocketArgs::default() };
+        let both = SocketArgs { linger: Some(Linger::Fin), receive_buffer: Some(9), ..file };
+        assert_eq!(flags.or(file), both);
+    }
+
+    #[test]
     fn payloads_are_numbers_ranges_or_lists() {
         let payload =
             |text: &str| population(&format!("connections = 1\nrate = 1\npayload = {text}")).unwrap().payload;
@@ -635,6 +689,9 @@ mod tests {
             "duration = \"10\"",
             "workers = 0",
             "[connect]\nrat = 5",
+            "[socket]\nlinger = \"rst\"",
+            "[socket]\nsend_buffer = 0",
+            "[socket]\nnodelay = \"off\"",
             "[[population]]\nname = \"p\"\nconnections = 1",
             "x = [",
         ];
