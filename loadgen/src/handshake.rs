@@ -230,7 +230,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn info(retransmits: u32, round_trip_us: u32) -> TcpInfo {
-        TcpInfo { retransmits, round_trip_us }
+        TcpInfo { is_established: true, retransmits, round_trip_us }
     }
 
     fn checks(total: &Recording) -> Vec<String> {

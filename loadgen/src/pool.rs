@@ -14,7 +14,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags};
-use tidemark_host::tcp_info;
+use tidemark_host::tcp_info::{self, TcpInfo};
 
 use crate::clock::monotonic_ns;
 use crate::dispatch::{ConnId, Dispatcher, Fate, Window};
@@ -433,9 +433,15 @@ impl Pool {
         });
         match opened {
             Ok(stream) => {
+                // Over loopback the handshake is over when connect returns: to be told by the poll would only be later.
+                let info = tcp_info::read(&stream).ok();
                 slot.link = Link::Connecting { stream, since_ns };
-                let deadline_ns = since_ns + self.shared.connect_timeout_ns;
-                self.handshakes.push_back(Handshake { deadline_ns, conn, generation });
+                if info.is_some_and(|info| info.is_established) {
+                    self.established(conn, info);
+                } else {
+                    let deadline_ns = since_ns + self.shared.connect_timeout_ns;
+                    self.handshakes.push_back(Handshake { deadline_ns, conn, generation });
+                }
             }
             Err(error) => self.connect_failed(conn, ErrorKind::of(&error), since_ns),
         }
@@ -477,7 +483,11 @@ impl Pool {
         }
         if let Link::Connecting { stream, .. } = &slot.link {
             match stream.take_error() {
-                Ok(None) if event.is_writable() => self.established(conn),
+                Ok(None) if event.is_writable() => {
+                    // Asked now, while nothing but the SYN can have been sent again.
+                    let info = tcp_info::read(stream).ok();
+                    self.established(conn, info);
+                }
                 Ok(None) => return,
                 Ok(Some(error)) | Err(error) => {
                     return self.connect_failed(conn, ErrorKind::of(&error), monotonic_ns());
@@ -493,14 +503,13 @@ impl Pool {
         self.send_due(io, false);
     }
 
-    fn established(&mut self, conn: ConnId) {
+    /// A handshake is over; `info` is what the kernel tells of it, if it does.
+    fn established(&mut self, conn: ConnId, info: Option<TcpInfo>) {
         let now_ns = monotonic_ns();
         let slot = &mut self.conns[conn as usize];
         let Link::Connecting { stream, since_ns } = std::mem::replace(&mut slot.link, Link::Down) else {
             return;
         };
-        // Asked now, while nothing but the SYN can have been sent again.
-        let info = tcp_info::read(&stream).ok();
         slot.link = Link::Open { stream, before_first_reply: info.map(|info| info.retransmits) };
         slot.session = Session::new(&self.shared.script);
         slot.unsent_bytes = 0;

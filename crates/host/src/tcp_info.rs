@@ -5,9 +5,14 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
+/// `TCP_ESTABLISHED` of the kernel's `tcp_states.h`, which the C library's headers leave out.
+const ESTABLISHED: u8 = 1;
+
 /// A TCP socket at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpInfo {
+    /// Whether the handshake is over and nobody has closed.
+    pub is_established: bool,
     /// Segments sent again since the socket was made, SYNs included. Before anything was written to it, it is the SYNs alone.
     pub retransmits: u32,
     /// The smoothed round trip, us; right after the handshake that of SYN and SYN-ACK. 0 where none was measured. Where the
@@ -38,11 +43,16 @@ pub fn read(socket: impl AsFd) -> io::Result<TcpInfo> {
     }
     // SAFETY: The struct is made of integers, for which zero is a value as well: what an older kernel leaves out stays zero.
     let info = unsafe { info.assume_init() };
-    Ok(TcpInfo { retransmits: info.tcpi_total_retrans, round_trip_us: info.tcpi_rtt })
+    Ok(TcpInfo {
+        is_established: info.tcpi_state == ESTABLISHED,
+        retransmits: info.tcpi_total_retrans,
+        round_trip_us: info.tcpi_rtt,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::{TcpListener, TcpStream, UdpSocket};
 
     use super::*;
@@ -51,9 +61,19 @@ mod tests {
     fn a_handshake_that_went_well_was_sent_once() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert_eq!(read(&stream).unwrap().retransmits, 0);
+        let info = read(&stream).unwrap();
+        assert_eq!((info.is_established, info.retransmits), (true, 0));
         // A listener is a TCP socket too, and has measured nothing.
         assert_eq!(read(&listener).unwrap(), TcpInfo::default());
+    }
+
+    #[test]
+    fn what_the_peer_has_closed_is_established_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        drop(listener.accept().unwrap());
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        assert!(!read(&stream).unwrap().is_established);
     }
 
     #[test]

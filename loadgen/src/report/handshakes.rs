@@ -115,9 +115,9 @@ mod tests {
     fn only_what_there_is_has_a_line() {
         let mut handshakes = Handshakes::new();
         let mut shown = vec![lines(&handshakes)];
-        handshakes.established(TcpInfo { retransmits: 0, round_trip_us: 250 });
+        handshakes.established(TcpInfo { is_established: true, retransmits: 0, round_trip_us: 250 });
         shown.push(lines(&handshakes));
-        handshakes.established(TcpInfo { retransmits: 2, round_trip_us: 1000 });
+        handshakes.established(TcpInfo { is_established: true, retransmits: 2, round_trip_us: 1000 });
         handshakes.unanswered = 1200;
         handshakes.ramp_slowed = 2;
         handshakes.first_reply.record(3_000_000).unwrap();
