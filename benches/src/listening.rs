@@ -49,6 +49,11 @@ impl Lines {
         Ok(Self(receiver))
     }
 
+    /// Those that wait to be read, without waiting for more.
+    pub fn so_far(&self) -> impl Iterator<Item = String> {
+        self.0.try_iter()
+    }
+
     /// The last lines of a process that has ended.
     pub fn last(&self) -> String {
         let mut said: VecDeque<String> = VecDeque::new();
@@ -70,6 +75,8 @@ pub struct Started<T> {
     pub process: Process,
     /// What its lines told.
     pub told: T,
+    /// Those that follow.
+    pub lines: Lines,
 }
 
 /// Reads the lines of a process that has just been started until `told` makes something of one.
@@ -127,7 +134,7 @@ pub fn start_plain(
         None => Lines::of(std::io::empty())?,
     };
     let told = wait_until(program, &lines, &mut process, interrupt, plain_address)?;
-    Ok(Started { process, told })
+    Ok(Started { process, told, lines })
 }
 
 /// The address in a line `listening ADDR`.

@@ -355,7 +355,7 @@ mod tests {
             service: times,
             completed_per_s: 90_000.0,
             trusted_to: Some(100.0),
-            server_waited_ms: 0.1,
+            server_late_ms: 0.1,
         }
     }
 
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(cell(&[disturbed, good, disturbed]).judge(), Exit::JudgedBad);
         let untrusted = Run { trusted_to: Some(99.0), ..disturbed };
         assert_eq!(cell(&[untrusted, good, untrusted]).judge(), Exit::NotTrustworthy);
-        let delayed = Run { server_waited_ms: 1.5, ..disturbed };
+        let delayed = Run { server_late_ms: 1.5, ..disturbed };
         assert_eq!(cell(&[delayed, good, delayed]).judge(), Exit::NotTrustworthy);
         assert_eq!(cell(&[run(0.1, [0.1, 0.1, 99.0])]).judge(), Exit::JudgedBad);
     }

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::process::Command;
-use std::time::Instant;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -15,9 +14,8 @@ use tidemark_loadgen::report::{Latency, Report};
 
 use crate::allowed::{Allowed, Apart};
 use crate::binaries::Program;
-use crate::cpu_time;
 use crate::error::MeasureError;
-use crate::listening;
+use crate::listening::{self, Lines};
 use crate::loadgen::{Load, Target};
 use crate::process::Process;
 use crate::session::Session;
@@ -34,9 +32,8 @@ pub const TAIL: [f64; 3] = [0.95, 0.99, 0.999];
 /// The highest of them, as a percentile.
 const TAIL_PERCENTILE_MAX: f64 = 99.9;
 
-/// In every second, which has one stop: 1 % of the lowest figure of the law. It leaves the rest of the tolerance to what
-/// is judged.
-const SERVER_WAIT_MAX_MS: f64 = 0.5;
+/// On average over the stops of a run: 1 % of the lowest figure of the law. It leaves the rest of the tolerance to what is judged.
+const SERVER_LATE_MAX_MS: f64 = 0.5;
 
 /// The response time in ms within which a part `q` of all arrivals is answered, for a server that answers at once when
 /// it does not stop.
@@ -111,6 +108,7 @@ impl Times {
 #[derive(Debug)]
 pub struct Stalling {
     process: Process,
+    lines: Lines,
     /// Where it serves.
     pub target: Target,
 }
@@ -143,7 +141,7 @@ impl Stalling {
             Protocol::Echo => Target::Echo(started.told),
             Protocol::Http => Target::Http(started.told),
         };
-        Ok(Self { process: started.process, target })
+        Ok(Self { process: started.process, lines: started.lines, target })
     }
 
     /// Loads it once.
@@ -151,11 +149,12 @@ impl Stalling {
     /// # Errors
     /// When there is no report.
     pub fn measure(&self, session: &Session, load: &Load) -> Result<Run, MeasureError> {
-        let pid = self.process.pid();
-        let (before_ns, began) = (cpu_time::waited_ns(pid)?, Instant::now());
+        // Those of before.
+        self.lines.so_far().for_each(drop);
         let report = load.report(session)?;
-        let waited_ns = cpu_time::waited_ns(pid)?.saturating_sub(before_ns);
-        Ok(Run::of(&report, waited_ns as f64 / 1e6 / began.elapsed().as_secs_f64()))
+        let late_ms: Vec<f64> =
+            self.lines.so_far().filter_map(|line| Some(late_us(&line)?.abs() / 1e3)).collect();
+        Ok(Run::of(&report, late_ms.iter().sum::<f64>() / late_ms.len() as f64))
     }
 
     /// Ends it and waits for that.
@@ -175,13 +174,13 @@ pub struct Run {
     pub completed_per_s: f64,
     /// The percentile up to which the load generator trusts its own figures; none at all in a closed loop.
     pub trusted_to: Option<f64>,
-    /// ms in every second that the server wanted to run and had no CPU. That lengthens its stops, and is neither the
-    /// law's doing nor the load generator's.
-    pub server_waited_ms: f64,
+    /// By how many ms the replies of a stop left too late or too early, the mean of its stops, as the server says itself. That is
+    /// neither the law's doing nor the load generator's.
+    pub server_late_ms: f64,
 }
 
 impl Run {
-    fn of(report: &Report, server_waited_ms: f64) -> Self {
+    fn of(report: &Report, server_late_ms: f64) -> Self {
         let population = report.populations.first();
         let nothing = Times::median(&[]);
         let (response, service) = population.map_or((nothing, nothing), |population| {
@@ -192,7 +191,7 @@ impl Run {
             service,
             completed_per_s: population.map_or(f64::NAN, |population| population.completed_per_s),
             trusted_to: report.verdict.trusted_to,
-            server_waited_ms,
+            server_late_ms,
         }
     }
 
@@ -200,13 +199,24 @@ impl Run {
     /// server's stops were as long as they were meant to be.
     pub fn is_undisturbed(&self) -> bool {
         self.trusted_to.is_some_and(|to| to >= TAIL_PERCENTILE_MAX)
-            && self.server_waited_ms <= SERVER_WAIT_MAX_MS
+            && self.server_late_ms <= SERVER_LATE_MAX_MS
     }
+}
+
+/// What the server says after each stop.
+fn late_us(line: &str) -> Option<f64> {
+    line.strip_prefix("late_us ")?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lateness_is_read_off_the_line() {
+        assert_eq!(late_us("late_us -12.5"), Some(-12.5));
+        assert_eq!(late_us("late_us soon"), None);
+    }
 
     fn assert_near(actual: f64, expected: f64) {
         assert!((actual - expected).abs() < 1e-9, "{actual} is not {expected}");
@@ -265,11 +275,11 @@ mod tests {
             service: times,
             completed_per_s: 2000.0,
             trusted_to: Some(100.0),
-            server_waited_ms: 0.1,
+            server_late_ms: 0.1,
         };
         assert!(run.is_undisturbed());
         assert!(!Run { trusted_to: Some(99.5), ..run }.is_undisturbed());
         assert!(!Run { trusted_to: None, ..run }.is_undisturbed());
-        assert!(!Run { server_waited_ms: 1.5, ..run }.is_undisturbed());
+        assert!(!Run { server_late_ms: 1.5, ..run }.is_undisturbed());
     }
 }

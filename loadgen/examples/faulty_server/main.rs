@@ -4,7 +4,8 @@
 //! cargo run --example faulty_server -- stall --for 100ms --every 1s
 //! cargo run --example faulty_server -- --listen 127.0.0.1:8080 close
 //! ```
-//! It prints `listening ADDR` once connections are taken, and runs until SIGTERM.
+//! It prints `listening ADDR` once connections are taken, and runs until SIGTERM. After each stop `late_us` tells by how much the replies
+//! left later than they should have, so that a stop that others made longer is no mistake of the load generator's.
 
 mod fault;
 mod server;

@@ -1,9 +1,9 @@
 //! One thread, one poll: accepts, reads, and lets the fault decide what goes back.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
@@ -103,10 +103,8 @@ impl Server {
                 _ => {}
             }
             // Before anything is served: what came since a stop should have begun waits until it is over.
-            if self.stalls.as_mut().is_some_and(Stalls::update) {
-                for index in std::mem::take(&mut self.owed) {
-                    self.turn(index, false, false);
-                }
+            if let Some(began) = self.stalls.as_mut().and_then(Stalls::update) {
+                self.release(began);
             }
             for event in &events {
                 match event.token() {
@@ -117,6 +115,16 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Sends what is owed since a stop, and tells how far that was from what the stop should have been.
+    fn release(&mut self, began: Instant) {
+        for index in std::mem::take(&mut self.owed) {
+            self.turn(index, false, false);
+        }
+        let Some(stalls) = &mut self.stalls else { return };
+        // Who does not want to know has closed the pipe.
+        drop(writeln!(io::stdout(), "late_us {:.1}", stalls.released(began)));
     }
 
     fn accept(&mut self) -> io::Result<()> {

@@ -5,53 +5,69 @@ use std::time::{Duration, Instant};
 /// The last part of a stop is not slept through: a machine that has to wake up first would make it longer.
 const AWAKE: Duration = Duration::from_millis(3);
 
-/// Stops of a fixed length that begin on a fixed grid of the monotonic clock, so that how often it stops does not depend
-/// on how long it was held up before.
+/// Stops of a fixed length on a fixed grid of the monotonic clock, so that neither how often nor for how long it stops depends on how
+/// long it was held up.
 #[derive(Debug)]
 pub(crate) struct Stalls {
     length: Duration,
     every: Duration,
-    next: Instant,
-    /// When the stop that it is in ends.
-    ends: Option<Instant>,
+    /// When the next stop begins, or the one that it is in began.
+    begins: Instant,
+    is_stopped: bool,
+    /// Half of the time that the replies of the last stop took to send. They begin to be sent so long before the end of a stop: as many
+    /// then leave before it as after it, and their mean is that of a stop whose replies all leave at once.
+    half_release: Duration,
 }
 
 impl Stalls {
     /// Stops for `length` at every multiple of `every` from now on.
     pub(crate) fn new(length: Duration, every: Duration) -> Self {
-        Self { length, every, next: Instant::now() + every, ends: None }
+        Self {
+            length,
+            every,
+            begins: Instant::now() + every,
+            is_stopped: false,
+            half_release: Duration::ZERO,
+        }
     }
 
     /// How long may be slept.
     pub(crate) fn timeout(&self) -> Duration {
-        let now = Instant::now();
-        match self.ends {
-            Some(ends) => ends.saturating_duration_since(now + AWAKE),
-            None => self.next.saturating_duration_since(now),
-        }
+        let until = if self.is_stopped { self.releases().checked_sub(AWAKE) } else { Some(self.begins) };
+        until.unwrap_or(self.begins).saturating_duration_since(Instant::now())
     }
 
     /// Whether nothing is answered now.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.ends.is_some()
+        self.is_stopped
     }
 
-    /// Begins or ends a stop, if it is time to. A stop that begins late is as long as any other. Returns whether one has ended.
-    pub(crate) fn update(&mut self) -> bool {
+    /// Begins or ends a stop, if it is time to. When one has ended this is when.
+    pub(crate) fn update(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        match self.ends {
-            Some(ends) if now >= ends => {
-                self.ends = None;
-                while self.next <= now {
-                    self.next += self.every;
-                }
-                true
-            }
-            None if now >= self.next => {
-                self.ends = Some(now + self.length);
-                false
-            }
-            _ => false,
+        if !self.is_stopped {
+            self.is_stopped = now >= self.begins;
+            return None;
         }
+        self.is_stopped = now < self.releases();
+        (!self.is_stopped).then_some(now)
+    }
+
+    /// The replies of the stop that ended at `began` have been sent. Returns how late the middle of them was, which is early when it is
+    /// negative, in us.
+    pub(crate) fn released(&mut self, began: Instant) -> f64 {
+        let now = Instant::now();
+        let half = (now - began) / 2;
+        let (middle, end) = (began + half, self.begins + self.length);
+        while self.begins <= now {
+            self.begins += self.every;
+        }
+        self.half_release = half.min(AWAKE);
+        let us = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1e6;
+        us(end, middle) - us(middle, end)
+    }
+
+    fn releases(&self) -> Instant {
+        self.begins + self.length.saturating_sub(self.half_release)
     }
 }
