@@ -47,8 +47,9 @@ Its latencies are then not what independent users would feel, because a slow tar
 A RULE is [POPULATION.]FIGURE COMPARISON VALUE, such as 'response.p99 < 2ms', 'errors < 0.01%',
 'main.lost == 0'. Figures: response, service, lag, wait and connect, each with .p50 .p90 .p95 .p99
 .p99.9 .p99.99 .max or .mean; errors and timeouts, as a share of the requests; lost and failed
-connections; completed_per_s. Without a population, or with 'all', a latency is that of the worst
-population, and all else of all of them together.
+connections; syn_resent, those whose SYN was sent again or had no answer; recovery, from a drop on
+purpose until all were back; completed_per_s. Without a population, or with 'all', a latency and a
+recovery are those of the worst population, and all else of all of them together.
 
 Exit codes: 0 valid, 1 a rule was violated, 2 wrong usage, 3 the run cannot be trusted (INVALID),
 or a rule could not be judged, 4 could not run.")]
@@ -312,6 +313,7 @@ pub struct SocketArgs {
 
 impl SocketArgs {
     /// These, and where they say nothing what `others` say.
+    #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self {
             nodelay: self.nodelay.or(others.nodelay),

@@ -48,7 +48,7 @@ pub struct Rule {
 /// Whose figure a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Every population: of latencies the worst one's, of all else what they come to together.
+    /// Every population: of latencies and recoveries the worst one's, of all else what they come to together.
     All,
     /// The population of this name.
     Population(String),
@@ -67,6 +67,10 @@ pub enum Figure {
     Lost,
     /// Connections that could not be opened.
     Failed,
+    /// Connections whose SYN was sent again, and attempts that had no answer to theirs.
+    SynResent,
+    /// From a drop on purpose until all connections were open again; the longest.
+    Recovery,
     /// Replies per second of the measured window.
     CompletedPerS,
 }
@@ -150,16 +154,24 @@ impl Figure {
         let latencies = Kind::ALL
             .into_iter()
             .flat_map(|kind| Statistic::ALL.into_iter().map(move |statistic| Self::Latency(kind, statistic)));
-        let others = [Self::Errors, Self::Timeouts, Self::Lost, Self::Failed, Self::CompletedPerS];
+        let others = [
+            Self::Errors,
+            Self::Timeouts,
+            Self::Lost,
+            Self::Failed,
+            Self::SynResent,
+            Self::Recovery,
+            Self::CompletedPerS,
+        ];
         latencies.chain(others)
     }
 
     /// What it is counted in.
     pub const fn unit(self) -> Unit {
         match self {
-            Self::Latency(..) => Unit::Ns,
+            Self::Latency(..) | Self::Recovery => Unit::Ns,
             Self::Errors | Self::Timeouts => Unit::Fraction,
-            Self::Lost | Self::Failed => Unit::Count,
+            Self::Lost | Self::Failed | Self::SynResent => Unit::Count,
             Self::CompletedPerS => Unit::PerSecond,
         }
     }
@@ -174,6 +186,8 @@ impl fmt::Display for Figure {
             Self::Timeouts => f.write_str("timeouts"),
             Self::Lost => f.write_str("lost"),
             Self::Failed => f.write_str("failed"),
+            Self::SynResent => f.write_str("syn_resent"),
+            Self::Recovery => f.write_str("recovery"),
             Self::CompletedPerS => f.write_str("completed_per_s"),
         }
     }
@@ -286,7 +300,7 @@ pub struct Measured<'a> {
 pub struct Judgement {
     /// The rule, in its one spelling.
     pub rule: String,
-    /// The figure that it is about; `None` when nothing was measured of it.
+    /// The figure that it is about; `None` when nothing was measured of it, and of a recovery that was not over.
     pub actual: Option<f64>,
     /// What the figure is counted in.
     pub unit: Unit,
@@ -294,6 +308,22 @@ pub struct Judgement {
     pub ok: Option<bool>,
     /// Why it was not judged.
     pub not_judged_because: Option<String>,
+}
+
+impl Judgement {
+    /// Whether what it is about had not come to its end.
+    pub fn is_not_over(&self) -> bool {
+        self.ok == Some(false) && self.actual.is_none()
+    }
+
+    /// The figure as people read it.
+    pub fn shown(&self) -> String {
+        match self.actual {
+            Some(actual) => self.unit.show(actual),
+            None if self.is_not_over() => "not over".to_owned(),
+            None => "-".to_owned(),
+        }
+    }
 }
 
 /// All rules of a run together.
@@ -355,9 +385,13 @@ impl Rule {
             Figure::Timeouts => share(|total| total.account.timed_out),
             Figure::Lost => Ok(sum(|total| total.connections.lost) as f64),
             Figure::Failed => Ok(sum(|total| total.connections.failed) as f64),
+            Figure::SynResent => syn_resent(&concerned),
+            Figure::Recovery => recovery_ns(&concerned),
             Figure::CompletedPerS => Ok(concerned.iter().map(|of| of.completed_per_s()).sum()),
         };
         match figure {
+            // What never came about keeps no rule.
+            Ok(f64::INFINITY) => self.judged(None, Ok(false)),
             Ok(actual) => self.judged(Some(actual), Ok(self.is_kept_by(actual))),
             Err(why) => self.judged(None, Err(why)),
         }
@@ -397,6 +431,27 @@ impl Rule {
         };
         Judgement { rule: self.to_string(), actual, unit: self.figure.unit(), ok, not_judged_because }
     }
+}
+
+/// Nothing when connections were opened and the kernel told of none of them.
+fn syn_resent(concerned: &[&Measured<'_>]) -> Result<f64, String> {
+    let is_untold =
+        |of: &&Measured<'_>| of.total.connections.opened > 0 && of.total.handshakes.established == 0;
+    if concerned.iter().any(is_untold) {
+        return Err("the kernel tells nothing of handshakes".to_owned());
+    }
+    let handshakes = concerned.iter().map(|of| &of.total.handshakes);
+    Ok(handshakes.map(|it| it.syn_retransmitted + it.unanswered).sum::<u64>() as f64)
+}
+
+/// The longest; infinite when not all were open again before the end.
+fn recovery_ns(concerned: &[&Measured<'_>]) -> Result<f64, String> {
+    let drops = concerned.iter().flat_map(|of| of.total.drops.values());
+    let longest = drops.map(|drop| match drop.back {
+        back if back == drop.dropped => drop.last_back_ns as f64,
+        _ => f64::INFINITY,
+    });
+    longest.max_by(f64::total_cmp).ok_or_else(|| "no connection was dropped on purpose".to_owned())
 }
 
 impl Measured<'_> {
@@ -439,6 +494,7 @@ impl Measured<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Dropped;
 
     const MS: u64 = 1_000_000;
 
@@ -462,6 +518,8 @@ mod tests {
         total.account.timed_out = 2;
         total.completed_in_window = 990;
         total.connections.lost = 1;
+        total.handshakes.syn_retransmitted = 3;
+        total.handshakes.unanswered = 2;
         total
     }
 
@@ -495,11 +553,40 @@ mod tests {
             ("lost == 1", true),
             ("lost == 0", false),
             ("failed == 0", true),
+            ("syn_resent == 5", true),
+            ("syn_resent <= 4", false),
             ("completed_per_s >= 495", true),
             ("completed_per_s > 495", false),
         ] {
             assert_eq!(ok(text, &of), Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_recovery_is_the_longest_and_is_not_kept_before_it_is_over() {
+        let mut total = recording();
+        assert_eq!(ok("recovery < 3600s", &[measured("main", &total)]), None);
+        let back = Dropped { dropped: 3, back: 3, last_back_ns: 70_000 * MS };
+        total.drops = [(0, Dropped { last_back_ns: MS, ..back }), (1, back)].into();
+        let of = [measured("main", &total)];
+        assert_eq!((ok("recovery <= 70s", &of), ok("main.recovery < 70s", &of)), (Some(true), Some(false)));
+        let quiet = recording();
+        assert_eq!(ok("recovery <= 70s", &[of[0], measured("quiet", &quiet)]), Some(true));
+        total.drops.insert(2, Dropped { back: 2, ..back });
+        let of = [measured("main", &total)];
+        for text in ["recovery < 3600s", "recovery > 1s"] {
+            let told = &judge(&[rule(text)], true, &of)[0];
+            assert_eq!((told.ok, told.shown().as_str()), (Some(false), "not over"), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_of_handshakes_that_the_kernel_did_not_tell_of() {
+        let mut total = recording();
+        total.connections.opened = 1;
+        assert_eq!(ok("syn_resent == 5", &[measured("main", &total)]), None);
+        total.handshakes.established = 1;
+        assert_eq!(ok("syn_resent == 5", &[measured("main", &total)]), Some(true));
     }
 
     #[test]

@@ -111,7 +111,12 @@ fn rules_so_far(
         total,
         measured_s,
     });
-    slo::judge(rules, valid, &measured.collect::<Vec<_>>())
+    let mut judgements = slo::judge(rules, valid, &measured.collect::<Vec<_>>());
+    // A recovery that is not over violates a rule at the end of a run, not before.
+    for judgement in judgements.iter_mut().filter(|judgement| judgement.is_not_over()) {
+        judgement.ok = None;
+    }
+    judgements
 }
 
 #[cfg(test)]

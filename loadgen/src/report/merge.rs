@@ -19,7 +19,7 @@ use super::{
     Series, SeriesRow, difference,
 };
 use crate::observe::Observed;
-use crate::record::{Account, Connections, Kind, Recording};
+use crate::record::{Account, Connections, Dropped, Kind, Recording};
 use crate::run::{self, RunError};
 use crate::schedule::Arrivals;
 use crate::slo::{self, Measured, Rule};
@@ -447,6 +447,16 @@ fn enter_counts(total: &mut Recording, sum: &Population, measured_s: f64) {
     total.account = Account { scheduled, completed, errored, timed_out, in_flight_at_end, never_sent };
     let ConnectionCounts { opened, failed, lost, renewed, closed, .. } = sum.connections;
     total.connections = Connections { opened, failed, lost, renewed, closed };
+    total.handshakes.established = sum.handshakes.established;
+    total.handshakes.syn_retransmitted = sum.handshakes.syn_retransmitted;
+    total.handshakes.unanswered = sum.handshakes.unanswered;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no time is negative")]
+    let drops = sum.drops.iter().map(|drop| Dropped {
+        dropped: drop.dropped,
+        back: drop.back,
+        last_back_ns: (drop.recovered_after_s.unwrap_or_default() * 1e9).round() as u64,
+    });
+    total.drops = drops.enumerate().collect();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, and saturates")]
     let completed_in_window = (sum.completed_per_s * measured_s).round() as u64;
     total.completed_in_window = completed_in_window;

@@ -234,7 +234,7 @@ pub(super) fn state(report: &Report) -> String {
 pub(crate) fn rules(out: &mut String, judgements: &[Judgement]) {
     let width = judgements.iter().map(|judgement| judgement.rule.chars().count()).max().unwrap_or(0);
     for judgement in judgements {
-        let actual = judgement.actual.map_or("-".to_owned(), |actual| judgement.unit.show(actual));
+        let actual = judgement.shown();
         let stands = match (judgement.ok, &judgement.not_judged_because) {
             (Some(true), _) => "ok".to_owned(),
             (Some(false), _) => "VIOLATED".to_owned(),

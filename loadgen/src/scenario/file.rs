@@ -600,9 +600,11 @@ fn in_range<T: TryFrom<i64> + Into<i64> + Copy, E: serde::de::Error>(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cli::{Cli, Command};
 
     fn parsed(text: &str) -> Result<Scenario, String> {
         parse(text, None)
@@ -661,10 +663,14 @@ mod tests {
             linger: Some(Linger::Reset),
         };
         assert_eq!(parsed(text).unwrap().sockets, file);
-        let flags =
-            SocketArgs { linger: Some(Linger::Fin), receive_buffer: Some(9), ..SocketArgs::default() };
+        let mut scenario = parsed(text).unwrap();
+        let words = "tidemark-loadgen run 127.0.0.1:7000 --linger fin --receive-buffer 9";
+        let Command::Run(args) = Cli::try_parse_from(words.split(' ')).unwrap().command else {
+            panic!("not a run")
+        };
+        scenario.take_over(&args.load);
         let both = SocketArgs { linger: Some(Linger::Fin), receive_buffer: Some(9), ..file };
-        assert_eq!(flags.or(file), both);
+        assert_eq!(scenario.sockets, both);
     }
 
     #[test]

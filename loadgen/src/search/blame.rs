@@ -53,7 +53,7 @@ fn is_the_generators(reason: &Finding, report: &Report) -> bool {
 fn told(judgements: &[Judgement], ok: Option<bool>) -> Vec<String> {
     let such = judgements.iter().filter(|judgement| judgement.ok == ok);
     such.map(|judgement| {
-        let actual = judgement.actual.map_or("no figure".to_owned(), |actual| judgement.unit.show(actual));
+        let actual = judgement.shown();
         match &judgement.not_judged_because {
             Some(why) => format!("{}: not judged, {why}", judgement.rule),
             None => format!("{}: {actual}", judgement.rule),

@@ -90,7 +90,7 @@ fn subject_of(text: &str, subject: &str) -> Result<(Scope, Figure), RuleError> {
         (_, Some((at, whole))) => (at, format!("write it in full, such as {whole}")),
         (None, None) => {
             let list = "figures are response|service|lag|wait|connect.p50|p90|p95|p99|p99.9|p99.99|max|mean, errors, \
-                        timeouts, lost, failed, completed_per_s";
+                        timeouts, lost, failed, syn_resent, recovery, completed_per_s";
             (0, list.to_owned())
         }
     };
@@ -157,7 +157,9 @@ fn limit_of(figure: Figure, text: &str) -> Result<u64, String> {
     };
     let limit = decimal::parse(number, decimals).map_err(wrong)?;
     match figure.unit() {
-        Unit::Ns if limit > HIGHEST_NS => Err(wrong("latencies are told apart up to 60s")),
+        Unit::Ns if limit > HIGHEST_NS && matches!(figure, Figure::Latency(..)) => {
+            Err(wrong("latencies are told apart up to 60s"))
+        }
         Unit::Fraction if limit > WHOLE => Err(wrong("a share is at most 100%")),
         _ => Ok(limit),
     }
@@ -229,6 +231,8 @@ mod tests {
             ("web.eu.connect.mean < 60s", "web.eu.connect.mean < 60s"),
             ("response.response.p50 < 1ns", "response.response.p50 < 1ns"),
             ("lost.lost == 0", "lost.lost == 0"),
+            ("syn_resent==0", "all.syn_resent == 0"),
+            ("idle.recovery < 120 s", "idle.recovery < 120s"),
         ] {
             let rule: Rule = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(rule.to_string(), spelling);

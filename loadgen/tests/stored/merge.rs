@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tidemark_loadgen::record::{HIGHEST_NS, Kind, Recording};
-use tidemark_loadgen::report::Latency;
 use tidemark_loadgen::report::merge::{self, Merged};
 use tidemark_loadgen::report::stored::{LOG_NAME, Stored};
+use tidemark_loadgen::report::{DropReport, Latency};
 use tidemark_loadgen::schedule::Arrivals;
 use tidemark_program::Exit;
 
@@ -163,6 +163,26 @@ fn rules_that_all_had_are_held_against_all_together() {
     let report = merge(&[dirs[0].clone(), without], &root.path().join("merged")).unwrap().report;
     assert!(report.slo.is_empty());
     assert!(report.verdict.warnings.iter().any(|finding| finding.text.contains("different rules")));
+}
+
+#[test]
+fn handshakes_and_recoveries_of_all_are_judged_together() {
+    let root = tempfile::tempdir().unwrap();
+    let made = |resent: u64, unanswered: u64, recovered_after_s: f64| {
+        Made::of([1000; 10]).write_changed(root.path(), |report| {
+            let population = &mut report.populations[0];
+            population.handshakes.established = 10;
+            population.handshakes.syn_retransmitted = resent;
+            population.handshakes.unanswered = unanswered;
+            let recovered_after_s = Some(recovered_after_s);
+            population.drops = vec![DropReport { at_s: 1.0, dropped: 3, back: 3, recovered_after_s }];
+            let rules = ["syn_resent <= 4", "recovery <= 2.5s"].map(|rule| rule.parse().unwrap());
+            report.slo = tidemark_loadgen::slo::judge(&rules, true, &[]);
+        })
+    };
+    let report = merge(&[made(2, 0, 1.0), made(0, 3, 2.5)], &root.path().join("merged")).unwrap().report;
+    let judged = report.slo.iter().map(|judgement| (judgement.actual, judgement.ok));
+    assert_eq!(judged.collect::<Vec<_>>(), [(Some(5.0), Some(false)), (Some(2.5e9), Some(true))]);
 }
 
 #[test]
