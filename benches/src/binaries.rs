@@ -17,6 +17,8 @@ pub enum Program {
     BareTokioEcho,
     /// The reference of the load generator's ramp.
     BlockingConnect,
+    /// This machine at a distance from itself.
+    FarLoopback,
     /// The server that stops now and then, an example of the load generator.
     FaultyServer,
 }
@@ -30,6 +32,7 @@ impl Program {
             Self::BareEcho => "bare-epoll-echo",
             Self::BareTokioEcho => "bare-tokio-echo",
             Self::BlockingConnect => "blocking-connect",
+            Self::FarLoopback => "far-loopback",
             Self::FaultyServer => "faulty_server",
         }
     }
@@ -39,7 +42,9 @@ impl Program {
         match self {
             Self::Server => "-p tidemark-server",
             Self::Loadgen => "-p tidemark-loadgen",
-            Self::BareEcho | Self::BareTokioEcho | Self::BlockingConnect => "-p tidemark-benches",
+            Self::BareEcho | Self::BareTokioEcho | Self::BlockingConnect | Self::FarLoopback => {
+                "-p tidemark-benches"
+            }
             Self::FaultyServer => "-p tidemark-loadgen --example faulty_server",
         }
     }

@@ -16,7 +16,6 @@ use std::fs;
 use std::net::SocketAddr;
 
 use serde::Serialize;
-use tidemark_host::cpu::{self, CpuSet};
 use tidemark_program::Exit;
 
 use self::candidate::{Candidate, Speaks};
@@ -30,6 +29,7 @@ use crate::error::MeasureError;
 use crate::exchange::Exchange;
 use crate::loadgen::{Arrivals, HTTP_PATH, Load, Target};
 use crate::peers::{self, Peer};
+use crate::pinned;
 use crate::results;
 use crate::server::{Options, Server};
 use crate::session::Session;
@@ -116,13 +116,9 @@ impl Bench<'_> {
     }
 
     fn slot(&self, candidate: &Candidate, speaks: Speaks) -> Result<f64, MeasureError> {
-        let pin = |cpus: &CpuSet| cpu::pin(cpus).map_err(MeasureError::io("pin a server"));
-        // What has no flag for its CPU inherits it.
-        let one = CpuSet::new([self.apart.server]).map_err(std::io::Error::other);
-        pin(&one.map_err(MeasureError::io("pin a server"))?)?;
-        let started = candidate.start(self.session, speaks, self.apart);
-        pin(&self.allowed.cpus)?;
-        let started = started?;
+        let started = pinned::start(&self.allowed.cpus, Some(self.apart.server), || {
+            candidate.start(self.session, speaks, self.apart)
+        })?;
         let ns = self.ns_per_request(&candidate.name(), started.pid(), started.target(), speaks)?;
         started.stop();
         Ok(ns)

@@ -26,6 +26,7 @@ pub fn run(session: &Session, args: &EchoArgs) -> Result<Exit, MeasureError> {
             workers: None,
             max_connections: Some(scaled.connections + CONNECTIONS_SPARE),
             http: false,
+            address: None,
             engine: None,
         },
     )?;

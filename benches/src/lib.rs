@@ -1,4 +1,4 @@
-//! Measurements of the real programs, each in processes of its own, over loopback.
+//! Measurements of the real programs, each in processes of its own, over loopback or a way that takes time ([`far`]).
 //!
 //! A measurement starts what it needs ([`binaries`], [`process`], [`server`], [`loadgen`], [`stalling`], [`nginx`], [`wrk`],
 //! [`peers`]), reads figures where they are exact ([`exchange`], [`closed_loop`], [`cpu_time`], [`disturbance`], [`idle`],
@@ -18,6 +18,7 @@ pub mod echo;
 pub mod engine;
 pub mod error;
 pub mod exchange;
+pub mod far;
 pub mod gate;
 pub mod generator;
 pub mod http;

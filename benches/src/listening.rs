@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Lines that wait to be read; those beyond are dropped, so that a talkative target neither blocks nor costs memory.
-const LINES_MAX: usize = 256;
+const LINES_MAX: usize = 4096;
 
 /// Lines kept to say what a target said before it ended.
 const SAID_MAX: usize = 5;
@@ -88,9 +88,24 @@ pub fn wait_until<T>(
     lines: &Lines,
     process: &mut Process,
     interrupt: &Interrupt,
+    told: impl FnMut(&str) -> Option<T>,
+) -> Result<T, MeasureError> {
+    wait_within(READY_TIMEOUT, program, lines, process, interrupt, told)
+}
+
+/// The same for one that may take as long as `within`.
+///
+/// # Errors
+/// Those of [`wait_until`].
+pub fn wait_within<T>(
+    within: Duration,
+    program: &str,
+    lines: &Lines,
+    process: &mut Process,
+    interrupt: &Interrupt,
     mut told: impl FnMut(&str) -> Option<T>,
 ) -> Result<T, MeasureError> {
-    let deadline = Instant::now() + READY_TIMEOUT;
+    let deadline = Instant::now() + within;
     let mut said = VecDeque::new();
     while Instant::now() < deadline {
         interrupt.check()?;
@@ -115,7 +130,17 @@ pub fn wait_until<T>(
             }
         }
     }
-    Err(MeasureError::NotReady { program: program.to_owned(), within: READY_TIMEOUT })
+    Err(MeasureError::NotReady { program: program.to_owned(), within })
+}
+
+/// A port of loopback that nobody has now, for a program that takes no port 0.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<SocketAddr, MeasureError> {
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .map_err(MeasureError::io("find a free port"))
 }
 
 /// Starts a target that prints `listening ADDR` to its standard output, as our small ones do.

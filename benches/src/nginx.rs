@@ -2,7 +2,7 @@
 //! kept for ever.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -32,8 +32,7 @@ impl Nginx {
     /// When it cannot be started or does not say so.
     pub fn start(session: &Session, cpu: usize) -> Result<Self, MeasureError> {
         let directory = tempfile::tempdir().map_err(MeasureError::io("make a directory for nginx"))?;
-        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-        let target = free.map_err(MeasureError::io("find a free port"))?;
+        let target = listening::free_port()?;
         let path = directory.path().join("nginx.conf");
         std::fs::write(&path, configuration(directory.path(), target, cpu))
             .map_err(MeasureError::io("write nginx's configuration"))?;

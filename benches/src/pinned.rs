@@ -1,4 +1,4 @@
-//! A load generator of someone else's making, on a CPU of its own, and what it prints.
+//! Programs that have no flag for their CPU, on one of their own.
 
 use std::ffi::OsStr;
 use std::io;
@@ -6,9 +6,29 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
+use tidemark_host::cpu::{self, CpuSet};
+
 use crate::error::MeasureError;
 use crate::process::Process;
 use crate::session::Session;
+
+/// Starts what `start` does on this CPU, which a child inherits; this thread has all of its own again afterwards. Without a CPU the
+/// scheduler chooses.
+///
+/// # Errors
+/// When it cannot be pinned, and those of `start`.
+pub fn start<T>(
+    allowed: &CpuSet,
+    cpu: Option<usize>,
+    start: impl FnOnce() -> Result<T, MeasureError>,
+) -> Result<T, MeasureError> {
+    let Some(cpu) = cpu else { return start() };
+    let pin = |cpus: &CpuSet| cpu::pin(cpus).map_err(MeasureError::io("pin a server"));
+    pin(&CpuSet::new([cpu]).map_err(io::Error::other).map_err(MeasureError::io("pin a server"))?)?;
+    let started = start();
+    pin(allowed)?;
+    started
+}
 
 /// Runs the program to its end; its standard output. Without a CPU the scheduler chooses.
 ///

@@ -29,6 +29,13 @@ pub struct Process {
     has_ended: bool,
 }
 
+/// Readable once it has ended.
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
 impl Process {
     /// Starts the command in a process group of its own, so that Ctrl-C on the terminal reaches this process alone and
     /// children end in the right order. Should this process be killed, the kernel kills the child. Call it from a thread
@@ -86,6 +93,12 @@ impl Process {
                 Err(MeasureError::Interrupted)
             }
         }
+    }
+
+    /// Interrupts it as Ctrl-C does, and does not wait.
+    pub fn interrupt(&self) {
+        // It may have ended by itself meanwhile.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::INT);
     }
 
     /// Asks it to end, kills it when it does not, and waits for it.

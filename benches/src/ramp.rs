@@ -1,9 +1,13 @@
 //! `ramp`: connections that the load generator opens per second, beside a thread per CPU that opens one after the other.
 //!
-//! Both open as many to a fresh server of ours, on the same CPUs as that and pinned nowhere, as a user would have it.
+//! Both open as many to a fresh server of ours, on the same CPUs as that and pinned nowhere, as a user would have it. Over loopback a
+//! handshake is done within the call that begins it, so that there is nothing to wait for and little to be won: how little, the
+//! second part says, in which nobody waits and nothing else is done. Over a way that takes time it is the other way round.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::Serialize;
 use tidemark_host::cpu;
@@ -13,6 +17,7 @@ use tidemark_program::Exit;
 use crate::binaries::Program;
 use crate::cli::RampArgs;
 use crate::error::MeasureError;
+use crate::far;
 use crate::listening::{self, Lines};
 use crate::loadgen;
 use crate::process::Process;
@@ -25,13 +30,23 @@ use crate::statistics::Side;
 /// The least that its connections per second are to be, as a multiple of the reference's.
 const RATIO_MIN: f64 = 1.2;
 
+/// How long the reference may take, beside what its packets are on their way.
+const REFERENCE_MAX: Duration = Duration::from_secs(60);
+
+const BLOCKING: &str = "blocking connects";
+
 #[derive(Debug, Serialize)]
 struct Figures {
     target_ratio: f64,
     connections: u64,
+    /// 0 over loopback.
+    round_trip_ms: f64,
     /// Connections opened per second: the load generator's, and the reference's.
     #[serde(flatten)]
     compared: SideBySide,
+    /// The same of connects that nobody waits for, and the reference's; over loopback alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_waited_for: Option<SideBySide>,
 }
 
 /// Runs it.
@@ -39,68 +54,120 @@ struct Figures {
 /// # Errors
 /// When it could not run.
 pub fn run(session: &Session, args: &RampArgs) -> Result<Exit, MeasureError> {
+    if let (Some(round_trip), false) = (args.round_trip, args.is_far) {
+        return far::again(session, round_trip, "--is-far");
+    }
+    let way = match args.round_trip {
+        None => "over loopback".to_owned(),
+        Some(round_trip) => {
+            format!("over a way with a round trip of {}", humantime::format_duration(round_trip))
+        }
+    };
     session.say(format_args!(
-        "connections opened per second, {} of them, each time to a server that has just been started",
+        "connections opened per second {way}, {} of them, each time to a server that has just been started",
         args.connections
     ));
-    let names = ["tidemark-loadgen", "blocking connects"];
-    let compared = SideBySide::measure(session, names, args.blocks, |side| {
-        let server = Server::start(
-            session,
-            Options { max_connections: Some(args.connections + CONNECTIONS_SPARE), ..Options::default() },
-        )?;
-        let seconds = match side {
-            Side::Head => loadgen_s(session, &server, args.connections)?,
-            Side::Base => blocking_s(session, &server, args.connections)?,
-        };
-        server.stop();
-        Ok(args.connections as f64 / seconds)
+    let bench = Bench { session, args };
+    let compared = SideBySide::measure(session, ["tidemark-loadgen", BLOCKING], args.blocks, |side| {
+        bench.per_s(|target| match side {
+            Side::Head => bench.loadgen_s(target),
+            Side::Base => bench.reference_s(target, &[]),
+        })
     })?;
+    let not_waited_for = if args.is_far { None } else { Some(bench.not_waited_for()?) };
     let is_met = compared.judge(session, Target::AtLeast(RATIO_MIN));
-    results::keep(
-        session,
-        "ramp",
-        &Figures { target_ratio: RATIO_MIN, connections: args.connections, compared },
-    )?;
+    if let Some(bare) = &not_waited_for {
+        session.say(format_args!(
+            "connects that nobody waits for, and nothing else: {:.3}; more is not to be had over loopback",
+            bare.ratio.median
+        ));
+    }
+    let round_trip_ms = args.round_trip.unwrap_or_default().as_secs_f64() * 1e3;
+    let figures = Figures {
+        target_ratio: RATIO_MIN,
+        connections: args.connections,
+        round_trip_ms,
+        compared,
+        not_waited_for,
+    };
+    results::keep(session, "ramp", &figures)?;
     Ok(Exit::judged(is_met))
 }
 
-/// As fast as it can, with hardly any load after it. It resets its connections, so that no port is missing in the next slot.
-fn loadgen_s(session: &Session, server: &Server, connections: u64) -> Result<f64, MeasureError> {
-    // A thread per CPU, as the reference has.
-    let workers = cpu::allowed().map_err(MeasureError::io("read the CPUs of this process"))?.len();
-    let words = format!(
-        "run tcp://{} --connections {connections} --workers {workers} --connect-rate 10000000 --rate 100 --warmup 0s --duration 1s --linger reset",
-        server.echo
-    );
-    let mut args: Vec<OsString> = words.split(' ').map(OsString::from).collect();
-    args.extend(["--output".into(), session.results.join("ramp").into()]);
-    let mut running = loadgen::start(session, &args)?;
-    let status = running.wait(&session.interrupt, None)?;
-    // Without a timeout there is always a status.
-    let report: Report = running.report(status.unwrap_or_default())?;
-    let opened: u64 = report.populations.iter().map(|population| population.connections.opened).sum();
-    if opened < connections {
-        return Err(MeasureError::Host(format!("{opened} of {connections} connections could be opened")));
-    }
-    Ok(report.run.ramp_s)
+struct Bench<'a> {
+    session: &'a Session,
+    args: &'a RampArgs,
 }
 
-fn blocking_s(session: &Session, server: &Server, connections: u64) -> Result<f64, MeasureError> {
-    let program = Program::BlockingConnect;
-    let mut command = Command::new(session.binaries.path(program)?);
-    command.args([server.echo.to_string(), connections.to_string()]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process =
-        Process::spawn(&mut command).map_err(MeasureError::io(format!("start {}", program.name())))?;
-    let lines = match process.take_stdout() {
-        Some(stdout) => Lines::of(stdout)?,
-        None => Lines::of(std::io::empty())?,
-    };
-    let seconds =
-        listening::wait_until(program.name(), &lines, &mut process, &session.interrupt, connected_s)?;
-    process.stop();
-    Ok(seconds)
+impl Bench<'_> {
+    fn not_waited_for(&self) -> Result<SideBySide, MeasureError> {
+        SideBySide::measure(self.session, ["not waited for", BLOCKING], self.args.blocks, |side| {
+            self.per_s(|target| match side {
+                Side::Head => self.reference_s(target, &["--no-wait"]),
+                Side::Base => self.reference_s(target, &[]),
+            })
+        })
+    }
+
+    /// Connections per second to a fresh server, when `opened_s` takes so long for them.
+    fn per_s(&self, opened_s: impl Fn(SocketAddr) -> Result<f64, MeasureError>) -> Result<f64, MeasureError> {
+        let options = Options {
+            max_connections: Some(self.args.connections + CONNECTIONS_SPARE),
+            address: self.args.is_far.then_some(far::HERE),
+            ..Options::default()
+        };
+        let server = Server::start(self.session, options)?;
+        let mut target = server.echo;
+        if self.args.is_far {
+            target.set_ip(far::THERE.into());
+        }
+        let seconds = opened_s(target)?;
+        server.stop();
+        Ok(self.args.connections as f64 / seconds)
+    }
+
+    /// As fast as it can, with hardly any load after it. It resets its connections, so that no port is missing in the next slot.
+    fn loadgen_s(&self, target: SocketAddr) -> Result<f64, MeasureError> {
+        let connections = self.args.connections;
+        // A thread per CPU, as the reference has.
+        let workers = cpu::allowed().map_err(MeasureError::io("read the CPUs of this process"))?.len();
+        let words = format!(
+            "run tcp://{target} --connections {connections} --workers {workers} --connect-rate 10000000 --rate 100 --warmup 0s --duration 1s --linger reset"
+        );
+        let mut args: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        args.extend(["--output".into(), self.session.results.join("ramp").into()]);
+        let mut running = loadgen::start(self.session, &args)?;
+        let status = running.wait(&self.session.interrupt, None)?;
+        // Without a timeout there is always a status.
+        let report: Report = running.report(status.unwrap_or_default())?;
+        let opened: u64 = report.populations.iter().map(|population| population.connections.opened).sum();
+        if opened < connections {
+            return Err(MeasureError::Host(format!("{opened} of {connections} connections could be opened")));
+        }
+        Ok(report.run.ramp_s)
+    }
+
+    fn reference_s(&self, target: SocketAddr, flags: &[&str]) -> Result<f64, MeasureError> {
+        let session = self.session;
+        let program = Program::BlockingConnect;
+        let mut command = Command::new(session.binaries.path(program)?);
+        command.args([target.to_string(), self.args.connections.to_string()]).args(flags);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process =
+            Process::spawn(&mut command).map_err(MeasureError::io(format!("start {}", program.name())))?;
+        let lines = match process.take_stdout() {
+            Some(stdout) => Lines::of(stdout)?,
+            None => Lines::of(std::io::empty())?,
+        };
+        // One after the other, were there a single thread.
+        let on_the_way =
+            self.args.round_trip.unwrap_or_default().as_secs_f64() * self.args.connections as f64;
+        let within = REFERENCE_MAX + Duration::from_secs_f64(on_the_way);
+        let (name, interrupt) = (program.name(), &session.interrupt);
+        let seconds = listening::wait_within(within, name, &lines, &mut process, interrupt, connected_s)?;
+        process.stop();
+        Ok(seconds)
+    }
 }
 
 /// What it tells when it has opened them all.

@@ -122,6 +122,7 @@ pub fn run(session: &Session, args: &ScaleArgs) -> Result<Exit, MeasureError> {
             workers: None,
             max_connections: Some(args.connections + CONNECTIONS_SPARE),
             http: false,
+            address: None,
             engine: None,
         },
     )?;

@@ -1,6 +1,6 @@
 //! A tidemark-server in a process of its own, on ports that the kernel chose.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
 use crate::binaries::Program;
@@ -26,6 +26,8 @@ pub struct Options {
     pub max_connections: Option<u64>,
     /// Whether it serves HTTP, too.
     pub http: bool,
+    /// The address that echoes; `None` for loopback.
+    pub address: Option<Ipv4Addr>,
     /// What runs its connections; `None` lets the server choose, also one that is too old to be asked.
     pub engine: Option<Engine>,
 }
@@ -62,8 +64,9 @@ impl Server {
         more: &[String],
         interrupt: &Interrupt,
     ) -> Result<Self, MeasureError> {
+        let echo = SocketAddr::from((options.address.unwrap_or(Ipv4Addr::LOCALHOST), 0));
         command
-            .args(["--log", "json", "serve", "--echo", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["--log", "json", "serve", "--echo", &echo.to_string(), "--admin", "127.0.0.1:0"])
             // Whatever the user's shell asks for, the lines below are needed.
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())

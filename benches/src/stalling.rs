@@ -4,12 +4,11 @@
 //! 0 to 100 ms. So a part q of all arrivals above 0.9 responds within `100 ms * (q - 0.9) / 0.1`: 50, 90 and 99 ms at the
 //! 95th, 99th and 99.9th percentile.
 
-use std::io;
 use std::process::Command;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use tidemark_host::cpu::{self, CpuSet};
+use tidemark_loadgen::outstanding::DEPTH_MAX;
 use tidemark_loadgen::report::{Latency, Report};
 
 use crate::allowed::{Allowed, Apart};
@@ -17,6 +16,7 @@ use crate::binaries::Program;
 use crate::error::MeasureError;
 use crate::listening::{self, Lines};
 use crate::loadgen::{Load, Target};
+use crate::pinned;
 use crate::process::Process;
 use crate::session::Session;
 use crate::statistics::median;
@@ -43,11 +43,11 @@ pub fn law_ms(q: f64) -> f64 {
 }
 
 /// How many requests may have to be in flight on one connection, so that none waits for a connection: those of a whole stop, and half
-/// as many again.
+/// as many again, as far as the load generator goes. Where that is not enough the law does not hold.
 pub fn pipeline(rate: f64, connections: u64) -> u8 {
     let stopped = rate * STALL_MS / 1e3;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-    let depth = (1.5 * stopped / connections as f64).ceil().clamp(1.0, f64::from(u8::MAX)) as u8;
+    let depth = (1.5 * stopped / connections as f64).ceil().clamp(1.0, f64::from(DEPTH_MAX)) as u8;
     depth
 }
 
@@ -129,14 +129,9 @@ impl Stalling {
         if protocol == Protocol::Http {
             command.arg("--http");
         }
-        let pin = |cpus: &CpuSet| cpu::pin(cpus).map_err(MeasureError::io("pin the server"));
-        if let Some(apart) = apart {
-            let one = CpuSet::new([apart.server]).map_err(io::Error::other);
-            pin(&one.map_err(MeasureError::io("pin the server"))?)?;
-        }
-        let started = listening::start_plain(Program::FaultyServer.name(), &mut command, &session.interrupt);
-        pin(&allowed.cpus)?;
-        let started = started?;
+        let started = pinned::start(&allowed.cpus, apart.map(|apart| apart.server), || {
+            listening::start_plain(Program::FaultyServer.name(), &mut command, &session.interrupt)
+        })?;
         let target = match protocol {
             Protocol::Echo => Target::Echo(started.told),
             Protocol::Http => Target::Http(started.told),
@@ -154,6 +149,7 @@ impl Stalling {
         let report = load.report(session)?;
         let late_ms: Vec<f64> =
             self.lines.so_far().filter_map(|line| Some(late_us(&line)?.abs() / 1e3)).collect();
+        // None at all is no number, and no run that is to be believed.
         Ok(Run::of(&report, late_ms.iter().sum::<f64>() / late_ms.len() as f64))
     }
 
@@ -248,7 +244,7 @@ mod tests {
         assert_eq!(pipeline(4000.0, 10), 60);
         assert_eq!(pipeline(2000.0, 50), 6);
         assert_eq!(pipeline(4000.0, 1000), 1);
-        assert_eq!(pipeline(1e9, 1), 255);
+        assert_eq!(pipeline(1e9, 1), DEPTH_MAX);
     }
 
     #[test]
@@ -281,5 +277,6 @@ mod tests {
         assert!(!Run { trusted_to: Some(99.5), ..run }.is_undisturbed());
         assert!(!Run { trusted_to: None, ..run }.is_undisturbed());
         assert!(!Run { server_late_ms: 1.5, ..run }.is_undisturbed());
+        assert!(!Run { server_late_ms: f64::NAN, ..run }.is_undisturbed());
     }
 }

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::peer;
 use crate::error::MeasureError;
+use crate::listening;
 use crate::process::Process;
 use crate::session::Session;
 
@@ -16,7 +17,7 @@ use crate::session::Session;
 /// When it cannot be started or does not listen.
 pub(super) fn start(session: &Session) -> Result<(Process, SocketAddr, TempDir), MeasureError> {
     let directory = tempfile::tempdir().map_err(MeasureError::io("make a directory for haproxy"))?;
-    let target = peer::free_port()?;
+    let target = listening::free_port()?;
     let path = directory.path().join("haproxy.cfg");
     std::fs::write(&path, configuration(target))
         .map_err(MeasureError::io("write haproxy's configuration"))?;

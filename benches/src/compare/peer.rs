@@ -1,6 +1,6 @@
 //! Any other server, as a command.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::candidate::Speaks;
 use crate::error::MeasureError;
 use crate::interrupt::Interrupt;
-use crate::listening::Lines;
+use crate::listening::{self, Lines};
 use crate::process::Process;
 use crate::session::Session;
 
@@ -57,20 +57,13 @@ impl PeerCommand {
     /// # Errors
     /// When it ends, or does not listen in time.
     pub(super) fn start(&self, session: &Session) -> Result<(Process, SocketAddr), MeasureError> {
-        let target = free_port()?;
+        let target = listening::free_port()?;
         let mut command = Command::new("sh");
         // The shell makes way for it, so that a signal reaches it.
         command.args(["-c", &format!("exec {}", self.command.replace(PORT, &target.port().to_string()))]);
         let process = start(&self.name, &mut command, target, &session.interrupt)?;
         Ok((process, target))
     }
-}
-
-/// A port of loopback that nobody has now.
-pub(super) fn free_port() -> Result<SocketAddr, MeasureError> {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .map_err(MeasureError::io("find a free port"))
 }
 
 /// Starts a server that tells nothing, and waits until its port takes connections.
@@ -129,7 +122,7 @@ mod tests {
     #[test]
     fn one_that_ends_or_is_not_there_is_told() {
         let interrupt = Interrupt::catch().unwrap();
-        let target = free_port().unwrap();
+        let target = listening::free_port().unwrap();
         let error =
             start("it", Command::new("sh").args(["-c", "echo no port >&2; exit 3"]), target, &interrupt)
                 .unwrap_err();

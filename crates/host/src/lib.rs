@@ -15,4 +15,5 @@ pub mod fdtable;
 pub mod limits;
 pub mod proc;
 pub mod tcp_info;
+pub mod tun;
 pub mod wake;

@@ -75,7 +75,8 @@ pub(crate) struct Session {
 
 impl Session {
     /// Answers what came, the way `fault` wants it. `replies_of_all` counts over all connections. What one read takes is
-    /// one echo request: so it is for requests that fit a segment and are not pipelined. HTTP requests have no body.
+    /// one echo request: so it is for requests that fit a segment and, where replies are counted, are not pipelined. HTTP requests have no
+    /// body.
     ///
     /// Returns whether the connection ends once `output` has been sent.
     pub(crate) fn answer(

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: Args) -> io::Result<()> {
-    // A stop of 100 ms is to be one of 100 ms; a kernel that refuses this only makes it a little longer.
+    // What is to take 100 us is to take 100 us; a kernel that refuses this only makes it a little longer.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     // A server that runs out of descriptors would show a fault that nobody asked for.
     tidemark_host::limits::raise_nofile()?;

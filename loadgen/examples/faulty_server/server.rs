@@ -14,7 +14,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::fault::{Fault, Session};
 use crate::stall::Stalls;
 
-/// Connections that may wait to be accepted: more than a load generator opens while the server stops.
+/// Connections that may wait to be accepted: more than a load generator opens while one that is slow is busy.
 const BACKLOG: i32 = 4096;
 const EVENTS_PER_TURN: usize = 1024;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
@@ -191,7 +191,7 @@ fn serve(conn: &mut Conn, fault: &Fault, replies: &mut u64, buffer: &mut [u8]) -
         if conn.ends {
             return Ok(());
         }
-        // To ask once more would double what a request costs, and what waits behind a stop waits for those before it.
+        // To ask once more would double what a request costs.
         if !conn.is_readable {
             return Err(io::ErrorKind::WouldBlock.into());
         }

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// The last part of a stop is not slept through: a machine that has to wake up first would make it longer.
 const AWAKE: Duration = Duration::from_millis(3);
 
+/// Replies are never sent earlier than this: as much as five thousand take to send, half of them before the end.
+const EARLY_MAX: Duration = Duration::from_millis(3);
+
 /// Stops of a fixed length on a fixed grid of the monotonic clock, so that neither how often nor for how long it stops depends on how
 /// long it was held up.
 #[derive(Debug)]
@@ -14,9 +17,10 @@ pub(crate) struct Stalls {
     /// When the next stop begins, or the one that it is in began.
     begins: Instant,
     is_stopped: bool,
-    /// Half of the time that the replies of the last stop took to send. They begin to be sent so long before the end of a stop: as many
-    /// then leave before it as after it, and their mean is that of a stop whose replies all leave at once.
-    half_release: Duration,
+    /// Half of the times that the replies of the last two stops took to send. For the shorter one they begin to be sent before the end of
+    /// a stop: as many then leave before it as after it, and their mean is that of a stop whose replies all leave at once. One that
+    /// others held up is no measure.
+    half_releases: [Duration; 2],
 }
 
 impl Stalls {
@@ -27,7 +31,7 @@ impl Stalls {
             every,
             begins: Instant::now() + every,
             is_stopped: false,
-            half_release: Duration::ZERO,
+            half_releases: [Duration::ZERO; 2],
         }
     }
 
@@ -62,12 +66,13 @@ impl Stalls {
         while self.begins <= now {
             self.begins += self.every;
         }
-        self.half_release = half.min(AWAKE);
+        self.half_releases = [half, self.half_releases[0]];
         let us = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1e6;
         us(end, middle) - us(middle, end)
     }
 
     fn releases(&self) -> Instant {
-        self.begins + self.length.saturating_sub(self.half_release)
+        let [last, before] = self.half_releases;
+        self.begins + self.length.saturating_sub(last.min(before).min(EARLY_MAX))
     }
 }
