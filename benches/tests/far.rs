@@ -1,0 +1,44 @@
+//! This machine at a distance from itself, in a network of its own; where the host gives none, that is said and nothing is tried.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tidemark_benches::far::{HERE, THERE};
+
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+const INSIDE: &str = "TIDEMARK_TEST_IS_FAR";
+
+/// The same test once more, inside.
+#[test]
+fn a_handshake_over_the_way_takes_a_round_trip() {
+    if std::env::var_os(INSIDE).is_some() {
+        let listener = TcpListener::bind((HERE, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let began = Instant::now();
+        let mut near = TcpStream::connect((THERE, port)).unwrap();
+        assert!(began.elapsed() >= ROUND_TRIP, "{:?}", began.elapsed());
+        let (mut far, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), THERE);
+        near.write_all(b"there").unwrap();
+        let mut bytes = [0; 5];
+        far.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"there");
+        assert!(began.elapsed() >= ROUND_TRIP + ROUND_TRIP / 2, "{:?}", began.elapsed());
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net", "--", env!("CARGO_BIN_EXE_far-loopback")]);
+    command.arg(format!("{}ms", ROUND_TRIP.as_millis())).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_handshake_over_the_way_takes_a_round_trip"]).env(INSIDE, "1");
+    let Ok(output) = command.output() else {
+        return eprintln!("skipped: there is no unshare (util-linux)");
+    };
+    let told = String::from_utf8_lossy(&output.stderr);
+    let is_forbidden = ["unshare: ", "make a network device", "run ip"].iter().any(|why| told.contains(why));
+    if is_forbidden {
+        return eprintln!("skipped: {told}");
+    }
+    assert!(output.status.success(), "{}{told}", String::from_utf8_lossy(&output.stdout));
+}
