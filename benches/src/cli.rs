@@ -221,11 +221,11 @@ pub struct RampArgs {
     /// Connections opened in each slot; beyond half of the ephemeral ports of one address the search for a free one would be measured
     #[arg(long, value_name = "N", default_value_t = 12_000, value_parser = clap::value_parser!(u64).range(1..=12_000))]
     pub connections: u64,
-    /// Over a way with this round trip to a network of its own, instead of loopback; needs unshare and ip, and the kernel's leave
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub round_trip: Option<Duration>,
+    /// Of the way, in a network of its own, that it is measured over besides loopback; needs unshare and ip, and the kernel's leave
+    #[arg(long, value_name = "DURATION", default_value = "1ms", value_parser = parse_duration)]
+    pub round_trip: Duration,
     /// It runs in that network
-    #[arg(long, hide = true, requires = "round_trip")]
+    #[arg(long, hide = true)]
     pub is_far: bool,
 }
 

@@ -49,49 +49,17 @@ struct Figures {
     not_waited_for: Option<SideBySide>,
 }
 
-/// Runs it.
+/// Runs it: over loopback, where there is nothing to judge, and in a network of its own over a way that takes time.
 ///
 /// # Errors
 /// When it could not run.
 pub fn run(session: &Session, args: &RampArgs) -> Result<Exit, MeasureError> {
-    if let (Some(round_trip), false) = (args.round_trip, args.is_far) {
-        return far::again(session, round_trip, "--is-far");
-    }
-    let way = match args.round_trip {
-        None => "over loopback".to_owned(),
-        Some(round_trip) => {
-            format!("over a way with a round trip of {}", humantime::format_duration(round_trip))
-        }
-    };
-    session.say(format_args!(
-        "connections opened per second {way}, {} of them, each time to a server that has just been started",
-        args.connections
-    ));
     let bench = Bench { session, args };
-    let compared = SideBySide::measure(session, ["tidemark-loadgen", BLOCKING], args.blocks, |side| {
-        bench.per_s(|target| match side {
-            Side::Head => bench.loadgen_s(target),
-            Side::Base => bench.reference_s(target, &[]),
-        })
-    })?;
-    let not_waited_for = if args.is_far { None } else { Some(bench.not_waited_for()?) };
-    let is_met = compared.judge(session, Target::AtLeast(RATIO_MIN));
-    if let Some(bare) = &not_waited_for {
-        session.say(format_args!(
-            "connects that nobody waits for, and nothing else: {:.3}; more is not to be had over loopback",
-            bare.ratio.median
-        ));
+    if args.is_far {
+        return bench.over_the_way();
     }
-    let round_trip_ms = args.round_trip.unwrap_or_default().as_secs_f64() * 1e3;
-    let figures = Figures {
-        target_ratio: RATIO_MIN,
-        connections: args.connections,
-        round_trip_ms,
-        compared,
-        not_waited_for,
-    };
-    results::keep(session, "ramp", &figures)?;
-    Ok(Exit::judged(is_met))
+    bench.over_loopback()?;
+    far::again(session, args.round_trip, "--is-far")
 }
 
 struct Bench<'a> {
@@ -100,6 +68,54 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    fn over_loopback(&self) -> Result<(), MeasureError> {
+        let compared = self.compared("over loopback")?;
+        let bare = self.not_waited_for()?;
+        self.session.say(format_args!(
+            "median ratio {:.3}; connects that nobody waits for, and nothing else: {:.3}. Over loopback a handshake is done within \
+             the call, and there is no more to be had: not judged",
+            compared.ratio.median, bare.ratio.median
+        ));
+        self.keep("ramp", 0.0, compared, Some(bare))
+    }
+
+    fn over_the_way(&self) -> Result<Exit, MeasureError> {
+        let round_trip = self.args.round_trip;
+        let compared = self.compared(&format!(
+            "over a way with a round trip of {}",
+            humantime::format_duration(round_trip)
+        ))?;
+        let is_met = compared.judge(self.session, Target::AtLeast(RATIO_MIN));
+        self.keep("ramp-far", round_trip.as_secs_f64() * 1e3, compared, None)?;
+        Ok(Exit::judged(is_met))
+    }
+
+    fn compared(&self, way: &str) -> Result<SideBySide, MeasureError> {
+        self.session.say(format_args!(
+            "connections opened per second {way}, {} of them, each time to a server that has just been started",
+            self.args.connections
+        ));
+        SideBySide::measure(self.session, ["tidemark-loadgen", BLOCKING], self.args.blocks, |side| {
+            self.per_s(|target| match side {
+                Side::Head => self.loadgen_s(target),
+                Side::Base => self.reference_s(target, &[]),
+            })
+        })
+    }
+
+    fn keep(
+        &self,
+        name: &str,
+        round_trip_ms: f64,
+        compared: SideBySide,
+        not_waited_for: Option<SideBySide>,
+    ) -> Result<(), MeasureError> {
+        let connections = self.args.connections;
+        let figures =
+            Figures { target_ratio: RATIO_MIN, connections, round_trip_ms, compared, not_waited_for };
+        results::keep(self.session, name, &figures)
+    }
+
     fn not_waited_for(&self) -> Result<SideBySide, MeasureError> {
         SideBySide::measure(self.session, ["not waited for", BLOCKING], self.args.blocks, |side| {
             self.per_s(|target| match side {
@@ -160,8 +176,7 @@ impl Bench<'_> {
             None => Lines::of(std::io::empty())?,
         };
         // One after the other, were there a single thread.
-        let on_the_way =
-            self.args.round_trip.unwrap_or_default().as_secs_f64() * self.args.connections as f64;
+        let on_the_way = self.args.round_trip.as_secs_f64() * self.args.connections as f64;
         let within = REFERENCE_MAX + Duration::from_secs_f64(on_the_way);
         let (name, interrupt) = (program.name(), &session.interrupt);
         let seconds = listening::wait_within(within, name, &lines, &mut process, interrupt, connected_s)?;
