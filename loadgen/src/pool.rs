@@ -433,11 +433,13 @@ impl Pool {
         });
         match opened {
             Ok(stream) => {
-                // Over loopback the handshake is over when connect returns: to be told by the poll would only be later.
+                // Over loopback the handshake is over when connect returns: to be told by the poll would only be later. Over any other
+                // way this costs a system call, whose answer is no.
+                let now_ns = monotonic_ns();
                 let info = tcp_info::read(&stream).ok();
                 slot.link = Link::Connecting { stream, since_ns };
                 if info.is_some_and(|info| info.is_established) {
-                    self.established(conn, info);
+                    self.established(conn, now_ns, info);
                 } else {
                     let deadline_ns = since_ns + self.shared.connect_timeout_ns;
                     self.handshakes.push_back(Handshake { deadline_ns, conn, generation });
@@ -484,9 +486,10 @@ impl Pool {
         if let Link::Connecting { stream, .. } = &slot.link {
             match stream.take_error() {
                 Ok(None) if event.is_writable() => {
+                    let now_ns = monotonic_ns();
                     // Asked now, while nothing but the SYN can have been sent again.
                     let info = tcp_info::read(stream).ok();
-                    self.established(conn, info);
+                    self.established(conn, now_ns, info);
                 }
                 Ok(None) => return,
                 Ok(Some(error)) | Err(error) => {
@@ -503,9 +506,8 @@ impl Pool {
         self.send_due(io, false);
     }
 
-    /// A handshake is over; `info` is what the kernel tells of it, if it does.
-    fn established(&mut self, conn: ConnId, info: Option<TcpInfo>) {
-        let now_ns = monotonic_ns();
+    /// A handshake was over at `now_ns`; `info` is what the kernel tells of it, if it does.
+    fn established(&mut self, conn: ConnId, now_ns: u64, info: Option<TcpInfo>) {
         let slot = &mut self.conns[conn as usize];
         let Link::Connecting { stream, since_ns } = std::mem::replace(&mut slot.link, Link::Down) else {
             return;

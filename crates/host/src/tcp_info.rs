@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// `TCP_ESTABLISHED` of the kernel's `tcp_states.h`, which the C library's headers leave out.
+/// `TCP_ESTABLISHED` of the kernel's `tcp_states.h`, which the crate `libc` leaves out.
 const ESTABLISHED: u8 = 1;
 
 /// A TCP socket at one moment.
