@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 /// Descriptors of a table that are not connections: standard streams, poll, timer, wake, log files, and some to spare.
 const DESCRIPTORS_RESERVED: u64 = 64;
 /// More worker threads than this are a mistake on any machine.
-pub const WORKERS_MAX: u64 = 1024;
+pub const WORKERS_MAX: u16 = 1024;
 /// The share of the ephemeral ports of one pair of addresses that is counted on: others use the machine as well.
 const PORTS_USABLE: f64 = 0.7;
 /// The share of them that is found quickly. The kernel looks at every other port first (`__inet_hash_connect` steps by two), so that
@@ -54,7 +54,7 @@ impl Machine {
 /// every table, because they are opened before the tables part. More than [`WORKERS_MAX`] when no number suffices.
 pub fn tables_needed(connections: u64, nofile: u64) -> u64 {
     let fits = |tables: &u64| connections.div_ceil(*tables) + DESCRIPTORS_RESERVED + tables <= nofile;
-    (1..=WORKERS_MAX).find(fits).unwrap_or(WORKERS_MAX + 1)
+    (1..=u64::from(WORKERS_MAX)).find(fits).unwrap_or(u64::from(WORKERS_MAX) + 1)
 }
 
 /// Source addresses from which this many connections are quickly opened towards `target_ports` ports of one address.
@@ -90,7 +90,7 @@ pub fn workers(
     }
     let limit =
         format!("{connections} connections need more than the {} descriptors of one table", machine.nofile);
-    if !machine.private_fd_tables || tables > WORKERS_MAX {
+    if !machine.private_fd_tables || tables > u64::from(WORKERS_MAX) {
         let fix = "raise the limit (ulimit -n), or allow unshare(CLONE_FILES) so that each worker has a table of its own";
         return Err(PlanError::Host(format!("{limit}; {fix}")));
     }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use tidemark_host::cpu::CpuSet;
 
+use crate::capacity::WORKERS_MAX;
 use crate::outstanding::DEPTH_MAX;
 use crate::slo::Rule;
 use crate::target::Target;
@@ -254,7 +255,7 @@ pub struct LoadArgs {
     pub connect_timeout: Option<Duration>,
 
     /// Worker threads [default: half the CPUs for a local target, else all; more if descriptors need it]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: Option<u16>,
 
     /// CPUs to run on, such as 1 or 0,2-3; each worker is pinned to one of them
@@ -299,11 +300,11 @@ pub struct SocketArgs {
     pub nodelay: Option<Switch>,
 
     /// Size of the sockets' send buffers; the kernel doubles it for its own bookkeeping [default: the kernel's choice]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=BUFFER_BYTES_MAX))]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=i64::from(BUFFER_BYTES_MAX)))]
     pub send_buffer: Option<u32>,
 
     /// Size of the sockets' receive buffers, likewise [default: the kernel's choice]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=BUFFER_BYTES_MAX))]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=i64::from(BUFFER_BYTES_MAX)))]
     pub receive_buffer: Option<u32>,
 
     /// How connections are closed [default: fin]
@@ -383,7 +384,7 @@ pub(crate) const RATE_MAX: f64 = 10_000_000.0;
 /// The longest request.
 pub(crate) const PAYLOAD_MAX: u32 = 16_777_216;
 /// The kernel doubles a buffer's size in a signed 32-bit integer.
-pub(crate) const BUFFER_BYTES_MAX: i64 = (1 << 30) - 1;
+pub(crate) const BUFFER_BYTES_MAX: u32 = (1 << 30) - 1;
 /// A day: longer runs are cut into several.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 

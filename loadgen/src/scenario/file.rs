@@ -14,6 +14,7 @@ use tidemark_host::cpu::CpuSet;
 use toml::Spanned;
 
 use super::{Event, PAYLOAD_BYTES, Population, Scenario};
+use crate::capacity::WORKERS_MAX;
 use crate::cli::{
     ArrivalArg, BUFFER_BYTES_MAX, DURATION_MAX, Linger, PAYLOAD_MAX, RATE_MAX, SocketArgs, Switch,
 };
@@ -575,17 +576,11 @@ fn pipeline<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D:
 }
 
 fn buffer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    let bytes = i64::deserialize(deserializer)?;
-    match u32::try_from(bytes) {
-        Ok(fits) if (1..=BUFFER_BYTES_MAX).contains(&bytes) => Ok(Some(fits)),
-        _ => Err(D::Error::custom(format!(
-            "{bytes} is no size of a buffer; write 1 to {BUFFER_BYTES_MAX} bytes"
-        ))),
-    }
+    in_range(i64::deserialize(deserializer)?, BUFFER_BYTES_MAX)
 }
 
 fn workers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    in_range(i64::deserialize(deserializer)?, 1024)
+    in_range(i64::deserialize(deserializer)?, WORKERS_MAX)
 }
 
 fn in_range<T: TryFrom<i64> + Into<i64> + Copy, E: serde::de::Error>(
