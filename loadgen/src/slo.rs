@@ -292,6 +292,17 @@ pub struct Measured<'a> {
     pub total: &'a Recording,
     /// How long that was.
     pub measured_s: f64,
+    /// Whether that is all there will be.
+    pub is_over: bool,
+}
+
+/// What there is of a figure.
+enum Found {
+    Value(f64),
+    /// It has no value before something has come to its end.
+    NotOver,
+    /// Why it is not known.
+    Unknown(String),
 }
 
 /// One rule, held against a run.
@@ -311,16 +322,11 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// Whether what it is about had not come to its end.
-    pub fn is_not_over(&self) -> bool {
-        self.ok == Some(false) && self.actual.is_none()
-    }
-
     /// The figure as people read it.
     pub fn shown(&self) -> String {
         match self.actual {
             Some(actual) => self.unit.show(actual),
-            None if self.is_not_over() => "not over".to_owned(),
+            None if self.ok.is_some() => "not over".to_owned(),
             None => "-".to_owned(),
         }
     }
@@ -376,24 +382,25 @@ impl Rule {
         let concerned: Vec<&Measured<'_>> = concerned.collect();
         let sum = |count: fn(&Recording) -> u64| -> u64 { concerned.iter().map(|of| count(of.total)).sum() };
         let share = |count| match sum(|total| total.account.scheduled) {
-            0 => Err("not one request fell due".to_owned()),
-            scheduled => Ok(sum(count) as f64 / scheduled as f64),
+            0 => Found::Unknown("not one request fell due".to_owned()),
+            scheduled => Found::Value(sum(count) as f64 / scheduled as f64),
         };
-        let figure = match self.figure {
+        let found = match self.figure {
             Figure::Latency(kind, statistic) => return self.judge_latency(kind, statistic, &concerned),
             Figure::Errors => share(|total| total.account.errored),
             Figure::Timeouts => share(|total| total.account.timed_out),
-            Figure::Lost => Ok(sum(|total| total.connections.lost) as f64),
-            Figure::Failed => Ok(sum(|total| total.connections.failed) as f64),
+            Figure::Lost => Found::Value(sum(|total| total.connections.lost) as f64),
+            Figure::Failed => Found::Value(sum(|total| total.connections.failed) as f64),
             Figure::SynResent => syn_resent(&concerned),
             Figure::Recovery => recovery_ns(&concerned),
-            Figure::CompletedPerS => Ok(concerned.iter().map(|of| of.completed_per_s()).sum()),
+            Figure::CompletedPerS => Found::Value(concerned.iter().map(|of| of.completed_per_s()).sum()),
         };
-        match figure {
+        match found {
+            Found::Value(actual) => self.judged(Some(actual), Ok(self.is_kept_by(actual))),
             // What never came about keeps no rule.
-            Ok(f64::INFINITY) => self.judged(None, Ok(false)),
-            Ok(actual) => self.judged(Some(actual), Ok(self.is_kept_by(actual))),
-            Err(why) => self.judged(None, Err(why)),
+            Found::NotOver if concerned.iter().all(|of| of.is_over) => self.judged(None, Ok(false)),
+            Found::NotOver => self.judged(None, Err("not over yet".to_owned())),
+            Found::Unknown(why) => self.judged(None, Err(why)),
         }
     }
 
@@ -434,24 +441,26 @@ impl Rule {
 }
 
 /// Nothing when connections were opened and the kernel told of none of them.
-fn syn_resent(concerned: &[&Measured<'_>]) -> Result<f64, String> {
+fn syn_resent(concerned: &[&Measured<'_>]) -> Found {
     let is_untold =
         |of: &&Measured<'_>| of.total.connections.opened > 0 && of.total.handshakes.established == 0;
     if concerned.iter().any(is_untold) {
-        return Err("the kernel tells nothing of handshakes".to_owned());
+        return Found::Unknown("the kernel tells nothing of handshakes".to_owned());
     }
     let handshakes = concerned.iter().map(|of| &of.total.handshakes);
-    Ok(handshakes.map(|it| it.syn_retransmitted + it.unanswered).sum::<u64>() as f64)
+    Found::Value(handshakes.map(|it| it.syn_retransmitted + it.unanswered).sum::<u64>() as f64)
 }
 
-/// The longest; infinite when not all were open again before the end.
-fn recovery_ns(concerned: &[&Measured<'_>]) -> Result<f64, String> {
-    let drops = concerned.iter().flat_map(|of| of.total.drops.values());
-    let longest = drops.map(|drop| match drop.back {
-        back if back == drop.dropped => drop.last_back_ns as f64,
-        _ => f64::INFINITY,
-    });
-    longest.max_by(f64::total_cmp).ok_or_else(|| "no connection was dropped on purpose".to_owned())
+/// The longest.
+fn recovery_ns(concerned: &[&Measured<'_>]) -> Found {
+    let drops: Vec<_> = concerned.iter().flat_map(|of| of.total.drops.values()).collect();
+    if drops.iter().any(|drop| drop.back < drop.dropped) {
+        return Found::NotOver;
+    }
+    match drops.iter().map(|drop| drop.last_back_ns).max() {
+        Some(longest_ns) => Found::Value(longest_ns as f64),
+        None => Found::Unknown("no connection was dropped on purpose".to_owned()),
+    }
 }
 
 impl Measured<'_> {
@@ -524,7 +533,7 @@ mod tests {
     }
 
     fn measured<'a>(name: &'a str, total: &'a Recording) -> Measured<'a> {
-        Measured { name, is_open_loop: true, total, measured_s: 2.0 }
+        Measured { name, is_open_loop: true, total, measured_s: 2.0, is_over: true }
     }
 
     fn ok(text: &str, populations: &[Measured<'_>]) -> Option<bool> {
@@ -577,6 +586,7 @@ mod tests {
         for text in ["recovery < 3600s", "recovery > 1s"] {
             let told = &judge(&[rule(text)], true, &of)[0];
             assert_eq!((told.ok, told.shown().as_str()), (Some(false), "not over"), "{text}");
+            assert_eq!(ok(text, &[Measured { is_over: false, ..of[0] }]), None, "{text}");
         }
     }
 

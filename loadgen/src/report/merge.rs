@@ -313,6 +313,7 @@ fn together(
         is_open_loop: population.arrivals_planned.rate().is_some(),
         total,
         measured_s: times.measured_s,
+        is_over: true,
     });
     let slo = slo::judge(&rules, verdict.valid, &measured.collect::<Vec<_>>());
     let ended = runs.iter().map(|run| run.report.run.ended).find(|ended| *ended != Ended::AsPlanned);

@@ -559,6 +559,7 @@ fn judge_rules(plan: &Plan, outcome: &Outcome, is_valid: bool) -> Vec<Judgement>
         is_open_loop: plan.is_open_loop(),
         total: &result.total,
         measured_s: outcome.measured_s(),
+        is_over: true,
     });
     slo::judge(&plan.slo, is_valid, &measured.collect::<Vec<_>>())
 }
