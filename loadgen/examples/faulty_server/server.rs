@@ -71,7 +71,7 @@ impl Server {
             poll.registry().register(&mut SourceFd(&stdin), PARENT, Interest::READABLE)?;
         }
         let stalls = match &fault {
-            Fault::Stall { length, every, .. } => Some(Stalls::new(*length, *every)),
+            Fault::Stall { length, every, .. } => Some(Stalls::new(*length, *every, Instant::now())),
             _ => None,
         };
         let buffer = vec![0; READ_BUFFER_BYTES];
@@ -97,13 +97,13 @@ impl Server {
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
-            let timeout: Option<Duration> = self.stalls.as_ref().map(Stalls::timeout);
+            let timeout: Option<Duration> = self.stalls.as_ref().map(|stalls| stalls.timeout(Instant::now()));
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             // Before anything is served: what came since a stop should have begun waits until it is over.
-            if let Some(began) = self.stalls.as_mut().and_then(Stalls::update) {
+            if let Some(began) = self.stalls.as_mut().and_then(|stalls| stalls.update(Instant::now())) {
                 self.release(began);
             }
             for event in &events {
@@ -124,7 +124,7 @@ impl Server {
         }
         let Some(stalls) = &mut self.stalls else { return };
         // Who does not want to know has closed the pipe.
-        drop(writeln!(io::stdout(), "late_us {:.1}", stalls.released(began)));
+        drop(writeln!(io::stdout(), "late_us {:.1}", stalls.released(began, Instant::now())));
     }
 
     fn accept(&mut self) -> io::Result<()> {

@@ -24,21 +24,15 @@ pub(crate) struct Stalls {
 }
 
 impl Stalls {
-    /// Stops for `length` at every multiple of `every` from now on.
-    pub(crate) fn new(length: Duration, every: Duration) -> Self {
-        Self {
-            length,
-            every,
-            begins: Instant::now() + every,
-            is_stopped: false,
-            half_releases: [Duration::ZERO; 2],
-        }
+    /// Stops for `length` at every multiple of `every` from `now` on.
+    pub(crate) fn new(length: Duration, every: Duration, now: Instant) -> Self {
+        Self { length, every, begins: now + every, is_stopped: false, half_releases: [Duration::ZERO; 2] }
     }
 
     /// How long may be slept.
-    pub(crate) fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self, now: Instant) -> Duration {
         let until = if self.is_stopped { self.releases().checked_sub(AWAKE) } else { Some(self.begins) };
-        until.unwrap_or(self.begins).saturating_duration_since(Instant::now())
+        until.unwrap_or(self.begins).saturating_duration_since(now)
     }
 
     /// Whether nothing is answered now.
@@ -47,8 +41,7 @@ impl Stalls {
     }
 
     /// Begins or ends a stop, if it is time to. When one has ended this is when.
-    pub(crate) fn update(&mut self) -> Option<Instant> {
-        let now = Instant::now();
+    pub(crate) fn update(&mut self, now: Instant) -> Option<Instant> {
         if !self.is_stopped {
             self.is_stopped = now >= self.begins;
             return None;
@@ -57,10 +50,9 @@ impl Stalls {
         (!self.is_stopped).then_some(now)
     }
 
-    /// The replies of the stop that ended at `began` have been sent. Returns how late the middle of them was, which is early when it is
+    /// The replies of the stop that ended at `began` have been sent by `now`. Returns how late the middle of them was, which is early when it is
     /// negative, in us.
-    pub(crate) fn released(&mut self, began: Instant) -> f64 {
-        let now = Instant::now();
+    pub(crate) fn released(&mut self, began: Instant, now: Instant) -> f64 {
         let half = (now - began) / 2;
         let (middle, end) = (began + half, self.begins + self.length);
         while self.begins <= now {
@@ -74,5 +66,57 @@ impl Stalls {
     fn releases(&self) -> Instant {
         let [last, before] = self.half_releases;
         self.begins + self.length.saturating_sub(last.min(before).min(EARLY_MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs one stop after the other, each of which takes so long to send its replies; how late it says they were, in us.
+    fn lateness_us(release_ms: &[u64]) -> Vec<f64> {
+        let start = Instant::now();
+        let at = |us: u64| start + Duration::from_micros(us);
+        let mut stalls = Stalls::new(Duration::from_millis(100), Duration::from_secs(1), start);
+        let lateness = release_ms.iter().zip(1..).map(|(release_ms, second)| {
+            let began_us =
+                (second * 1_000_000 - 1..).find_map(|us| stalls.update(at(us)).map(|_| us)).unwrap();
+            stalls.released(at(began_us), at(began_us + release_ms * 1000))
+        });
+        lateness.collect()
+    }
+
+    #[test]
+    fn it_stops_on_a_grid_and_is_awake_before_the_end() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut stalls = Stalls::new(Duration::from_millis(100), Duration::from_secs(1), start);
+        assert_eq!((stalls.timeout(at(0)), stalls.is_stopped()), (Duration::from_secs(1), false));
+        // Late by 20 ms, and still over in time.
+        assert_eq!((stalls.update(at(1020)), stalls.is_stopped()), (None, true));
+        assert_eq!(stalls.timeout(at(1020)), Duration::from_millis(80).saturating_sub(AWAKE));
+        assert_eq!(stalls.update(at(1099)), None);
+        assert_eq!(stalls.update(at(1100)), Some(at(1100)));
+        assert!(stalls.released(at(1100), at(1100)).abs() < 1.0);
+        assert_eq!(stalls.timeout(at(1100)), Duration::from_millis(900));
+    }
+
+    #[test]
+    fn replies_that_take_long_to_send_leave_about_the_end() {
+        // Half of the first two leaves too late; from the third on as much too early as too late.
+        let lateness = lateness_us(&[2, 2, 2, 2]);
+        for (lateness, expected) in lateness.iter().zip([1000.0, 1000.0, 0.0, 0.0]) {
+            assert!((lateness - expected).abs() < 2.0, "{lateness}");
+        }
+    }
+
+    #[test]
+    fn a_release_that_was_held_up_shortens_no_other() {
+        let lateness = lateness_us(&[2, 2, 50, 2, 2]);
+        for (lateness, expected) in lateness.iter().zip([1000.0, 1000.0, 24_000.0, 0.0, 0.0]) {
+            assert!((lateness - expected).abs() < 2.0, "{lateness}");
+        }
+        let always = lateness_us(&[50, 50, 50]);
+        assert!((always[2] - 22_000.0).abs() < 2.0, "no more than EARLY_MAX: {always:?}");
     }
 }
