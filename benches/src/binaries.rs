@@ -16,7 +16,7 @@ pub enum Program {
     /// The reference of the tokio engines.
     BareTokioEcho,
     /// The reference of the load generator's ramp.
-    BlockingConnect,
+    BareConnect,
     /// This machine at a distance from itself.
     FarLoopback,
     /// The server that stops now and then, an example of the load generator.
@@ -31,7 +31,7 @@ impl Program {
             Self::Loadgen => "tidemark-loadgen",
             Self::BareEcho => "bare-epoll-echo",
             Self::BareTokioEcho => "bare-tokio-echo",
-            Self::BlockingConnect => "blocking-connect",
+            Self::BareConnect => "bare-connect",
             Self::FarLoopback => "far-loopback",
             Self::FaultyServer => "faulty_server",
         }
@@ -42,7 +42,7 @@ impl Program {
         match self {
             Self::Server => "-p tidemark-server",
             Self::Loadgen => "-p tidemark-loadgen",
-            Self::BareEcho | Self::BareTokioEcho | Self::BlockingConnect | Self::FarLoopback => {
+            Self::BareEcho | Self::BareTokioEcho | Self::BareConnect | Self::FarLoopback => {
                 "-p tidemark-benches"
             }
             Self::FaultyServer => "-p tidemark-loadgen --example faulty_server",

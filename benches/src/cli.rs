@@ -224,9 +224,9 @@ pub struct RampArgs {
     /// Of the way, in a network of its own, that it is measured over besides loopback; needs unshare and ip, and the kernel's leave
     #[arg(long, value_name = "DURATION", default_value = "1ms", value_parser = parse_duration)]
     pub round_trip: Duration,
-    /// It runs in that network
+    /// It runs in that network, and writes its figures here
     #[arg(long, hide = true)]
-    pub is_far: bool,
+    pub far_figures: Option<PathBuf>,
 }
 
 /// `probe`

@@ -23,11 +23,8 @@ pub fn run(session: &Session, args: &EchoArgs) -> Result<Exit, MeasureError> {
         session,
         Options {
             cpu: scaled.apart.map(|apart| apart.server),
-            workers: None,
             max_connections: Some(scaled.connections + CONNECTIONS_SPARE),
-            http: false,
-            address: None,
-            engine: None,
+            ..Options::default()
         },
     )?;
     let pins = scaled.apart.map_or_else(String::new, |apart| {

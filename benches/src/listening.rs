@@ -17,7 +17,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a wait for a line looks whether it was interrupted.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Lines that wait to be read; those beyond are dropped, so that a talkative target neither blocks nor costs memory.
+/// Lines that wait to be read; those beyond are dropped, so that a talkative target neither blocks nor costs memory. A server that says
+/// something once a second is heard for an hour.
 const LINES_MAX: usize = 4096;
 
 /// Lines kept to say what a target said before it ended.

@@ -77,9 +77,7 @@ impl Load {
         let mut args: Vec<OsString> = vec!["run".into(), self.target.to_string().into()];
         let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
         flag("--connections", self.connections.to_string().into());
-        if self.pipeline > 1 {
-            flag("--pipeline", self.pipeline.to_string().into());
-        }
+        flag("--pipeline", self.pipeline.to_string().into());
         flag("--duration", duration(self.duration));
         if let Some(warmup) = self.warmup {
             flag("--warmup", duration(warmup));

@@ -4,12 +4,14 @@
 //! handshake is done within the call that begins it, so that there is nothing to wait for and little to be won: how little, the
 //! second part says, in which nobody waits and nothing else is done. Over a way that takes time it is the other way round.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde::Serialize;
+use tempfile::NamedTempFile;
 use tidemark_host::cpu;
 use tidemark_loadgen::report::Report;
 use tidemark_program::Exit;
@@ -37,16 +39,21 @@ const BLOCKING: &str = "blocking connects";
 
 #[derive(Debug, Serialize)]
 struct Figures {
-    target_ratio: f64,
     connections: u64,
-    /// 0 over loopback.
+    over_loopback: OverLoopback,
+    target_ratio: f64,
     round_trip_ms: f64,
-    /// Connections opened per second: the load generator's, and the reference's.
-    #[serde(flatten)]
+    /// As over loopback.
+    over_the_way: serde_json::Value,
+}
+
+/// Connections opened per second.
+#[derive(Debug, Serialize)]
+struct OverLoopback {
+    /// The load generator's, and the reference's.
     compared: SideBySide,
-    /// The same of connects that nobody waits for, and the reference's; over loopback alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_waited_for: Option<SideBySide>,
+    /// Those of connects that nobody waits for, and the reference's.
+    not_waited_for: SideBySide,
 }
 
 /// Runs it: over loopback, where there is nothing to judge, and in a network of its own over a way that takes time.
@@ -55,11 +62,24 @@ struct Figures {
 /// When it could not run.
 pub fn run(session: &Session, args: &RampArgs) -> Result<Exit, MeasureError> {
     let bench = Bench { session, args };
-    if args.is_far {
-        return bench.over_the_way();
+    if let Some(figures) = &args.far_figures {
+        return bench.over_the_way(figures);
     }
-    bench.over_loopback()?;
-    far::again(session, args.round_trip, "--is-far")
+    let over_loopback = bench.over_loopback()?;
+    let file = NamedTempFile::new().map_err(MeasureError::io("make a file for figures"))?;
+    let more = [OsStr::new("--far-figures"), file.path().as_os_str()];
+    let exit = far::again(session, args.round_trip, &more)?;
+    if matches!(exit, Exit::Good | Exit::JudgedBad) {
+        let figures = Figures {
+            connections: args.connections,
+            over_loopback,
+            target_ratio: RATIO_MIN,
+            round_trip_ms: args.round_trip.as_secs_f64() * 1e3,
+            over_the_way: serde_json::from_reader(file.as_file())?,
+        };
+        results::keep(session, "ramp", &figures)?;
+    }
+    Ok(exit)
 }
 
 struct Bench<'a> {
@@ -68,25 +88,22 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn over_loopback(&self) -> Result<(), MeasureError> {
+    fn over_loopback(&self) -> Result<OverLoopback, MeasureError> {
         let compared = self.compared("over loopback")?;
-        let bare = self.not_waited_for()?;
+        let not_waited_for = self.not_waited_for()?;
         self.session.say(format_args!(
             "median ratio {:.3}; connects that nobody waits for, and nothing else: {:.3}. Over loopback a handshake is done within \
-             the call, and there is no more to be had: not judged",
-            compared.ratio.median, bare.ratio.median
+             the call, and there is hardly more to be had: not judged",
+            compared.ratio.median, not_waited_for.ratio.median
         ));
-        self.keep("ramp", 0.0, compared, Some(bare))
+        Ok(OverLoopback { compared, not_waited_for })
     }
 
-    fn over_the_way(&self) -> Result<Exit, MeasureError> {
-        let round_trip = self.args.round_trip;
-        let compared = self.compared(&format!(
-            "over a way with a round trip of {}",
-            humantime::format_duration(round_trip)
-        ))?;
+    fn over_the_way(&self, figures: &Path) -> Result<Exit, MeasureError> {
+        let round_trip = humantime::format_duration(self.args.round_trip);
+        let compared = self.compared(&format!("over a way with a round trip of {round_trip}"))?;
         let is_met = compared.judge(self.session, Target::AtLeast(RATIO_MIN));
-        self.keep("ramp-far", round_trip.as_secs_f64() * 1e3, compared, None)?;
+        std::fs::write(figures, serde_json::to_vec(&compared)?).map_err(MeasureError::io("keep figures"))?;
         Ok(Exit::judged(is_met))
     }
 
@@ -103,19 +120,6 @@ impl Bench<'_> {
         })
     }
 
-    fn keep(
-        &self,
-        name: &str,
-        round_trip_ms: f64,
-        compared: SideBySide,
-        not_waited_for: Option<SideBySide>,
-    ) -> Result<(), MeasureError> {
-        let connections = self.args.connections;
-        let figures =
-            Figures { target_ratio: RATIO_MIN, connections, round_trip_ms, compared, not_waited_for };
-        results::keep(self.session, name, &figures)
-    }
-
     fn not_waited_for(&self) -> Result<SideBySide, MeasureError> {
         SideBySide::measure(self.session, ["not waited for", BLOCKING], self.args.blocks, |side| {
             self.per_s(|target| match side {
@@ -129,12 +133,12 @@ impl Bench<'_> {
     fn per_s(&self, opened_s: impl Fn(SocketAddr) -> Result<f64, MeasureError>) -> Result<f64, MeasureError> {
         let options = Options {
             max_connections: Some(self.args.connections + CONNECTIONS_SPARE),
-            address: self.args.is_far.then_some(far::HERE),
+            address: self.args.far_figures.as_ref().map(|_| far::HERE),
             ..Options::default()
         };
         let server = Server::start(self.session, options)?;
         let mut target = server.echo;
-        if self.args.is_far {
+        if self.args.far_figures.is_some() {
             target.set_ip(far::THERE.into());
         }
         let seconds = opened_s(target)?;
@@ -165,7 +169,7 @@ impl Bench<'_> {
 
     fn reference_s(&self, target: SocketAddr, flags: &[&str]) -> Result<f64, MeasureError> {
         let session = self.session;
-        let program = Program::BlockingConnect;
+        let program = Program::BareConnect;
         let mut command = Command::new(session.binaries.path(program)?);
         command.args([target.to_string(), self.args.connections.to_string()]).args(flags);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());

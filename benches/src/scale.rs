@@ -119,11 +119,8 @@ pub fn run(session: &Session, args: &ScaleArgs) -> Result<Exit, MeasureError> {
         Options {
             // Nothing is pinned: of so many threads the scheduler makes more than a fixed place for each end does.
             cpu: None,
-            workers: None,
             max_connections: Some(args.connections + CONNECTIONS_SPARE),
-            http: false,
-            address: None,
-            engine: None,
+            ..Options::default()
         },
     )?;
     let server_rss_bytes_before = rss_bytes(server.pid())?;

@@ -42,12 +42,16 @@ pub fn law_ms(q: f64) -> f64 {
     STALL_MS * ((q - (1.0 - stalled)) / stalled).max(0.0)
 }
 
+/// So many times the requests of a stop fit into the connections.
+const IN_FLIGHT_SPARE: f64 = 1.5;
+
 /// How many requests may have to be in flight on one connection, so that none waits for a connection: those of a whole stop, and half
 /// as many again, as far as the load generator goes. Where that is not enough the law does not hold.
 pub fn pipeline(rate: f64, connections: u64) -> u8 {
     let stopped = rate * STALL_MS / 1e3;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-    let depth = (1.5 * stopped / connections as f64).ceil().clamp(1.0, f64::from(DEPTH_MAX)) as u8;
+    let depth =
+        (IN_FLIGHT_SPARE * stopped / connections as f64).ceil().clamp(1.0, f64::from(DEPTH_MAX)) as u8;
     depth
 }
 

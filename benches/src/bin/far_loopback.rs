@@ -21,6 +21,8 @@ use tidemark_host::tun::Tun;
 use tidemark_program::Exit;
 
 const DEVICE: &str = "far";
+/// Of a network that has the two addresses and no other host.
+const PREFIX_BITS: u8 = 30;
 /// What the kernel gives a device like this, unless it is asked for another.
 const PACKET_BYTES_MAX: usize = 1500;
 /// Packets on their way at once; a network drops those beyond, too.
@@ -45,7 +47,7 @@ fn run() -> Result<Exit, MeasureError> {
     let mut command = Command::new(args.next().ok_or_else(usage)?);
     let interrupt = Interrupt::catch().map_err(MeasureError::io("handle signals"))?;
     let tun = Tun::create(DEVICE).map_err(MeasureError::io("make a network device (/dev/net/tun)"))?;
-    let here = format!("{}/30", far::HERE);
+    let here = format!("{}/{PREFIX_BITS}", far::HERE);
     ip(&["link", "set", "lo", "up"])?;
     ip(&["address", "add", &here, "dev", DEVICE])?;
     ip(&["link", "set", DEVICE, "up", "txqueuelen", &ON_THE_WAY_MAX.to_string()])?;
@@ -91,7 +93,11 @@ fn carry(tun: &Tun, process: &Process, interrupt: &Interrupt, delay: Duration) -
             process.interrupt();
         }
         for _ in 0..PACKETS_PER_TURN {
-            let Ok(length) = tun.read(&mut buffer) else { break };
+            let length = match tun.read(&mut buffer) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
             let mut packet = buffer[..length].to_vec();
             if far::turn_around(&mut packet) && on_the_way.len() < ON_THE_WAY_MAX {
                 on_the_way.push_back((Instant::now() + delay, packet));

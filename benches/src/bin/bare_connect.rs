@@ -1,7 +1,7 @@
 //! The bar that the load generator's ramp is held to: a thread per CPU, each opening its share of the connections one after the
 //! other, and waiting for each.
 //!
-//! `blocking-connect TARGET CONNECTIONS` prints `connected in SECONDS`, and holds the connections until standard input ends. However it
+//! `bare-connect TARGET CONNECTIONS` prints `connected in SECONDS`, and holds the connections until standard input ends. However it
 //! ends, the kernel resets them, so that no port is missing afterwards. With `--no-wait` it waits for none of them, which is the least
 //! that connecting can cost, and all that a loop without waiting could win; over loopback they are connected all the same.
 
