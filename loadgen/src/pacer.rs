@@ -1,7 +1,8 @@
 //! Waiting to the microsecond: sleep until shortly before the deadline, then spin.
 //!
 //! epoll's own timeouts, as mio passes them on, round up to a millisecond. So an absolute timerfd in the same epoll
-//! wakes the loop `spin_ns` early, and the rest is spent polling with a zero timeout, which also keeps replies prompt.
+//! wakes the loop `spin_ns` early, and the rest is spent polling with a zero timeout. Of a worker with a CPU to itself this also
+//! keeps replies prompt.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,6 +17,9 @@ use rustix::time::{
 /// How long before a deadline the loop stops sleeping, when it has a CPU to itself. A sleeping virtual CPU takes 20 to
 /// 60 us to come back.
 pub const SPIN_NS: u64 = 100_000;
+
+/// The same when workers share CPUs: about what it takes to come back, so that little of it is taken from the others.
+pub const SHARED_SPIN_NS: u64 = 25_000;
 
 /// Waits for events or a deadline, whichever comes first.
 #[derive(Debug)]
@@ -37,8 +41,8 @@ impl Pacer {
         Ok(Self { timer, armed_ns: None, spin_ns })
     }
 
-    /// Polls once: without waiting when the deadline is near or past, or until `poll_until_ns`, else until an event or shortly
-    /// before the deadline.
+    /// Polls once: without waiting when the deadline is near or past, or until `poll_until_ns` on a CPU of its own, else until an
+    /// event or shortly before the deadline.
     ///
     /// # Errors
     /// What epoll or the timer reports; an interrupting signal is no error.
@@ -50,7 +54,8 @@ impl Pacer {
         deadline_ns: Option<u64>,
         poll_until_ns: Option<u64>,
     ) -> io::Result<()> {
-        let is_polling = self.spin_ns > 0 && poll_until_ns.is_some_and(|until_ns| now_ns < until_ns);
+        let has_cpu = self.spin_ns > SHARED_SPIN_NS;
+        let is_polling = has_cpu && poll_until_ns.is_some_and(|until_ns| now_ns < until_ns);
         let timeout = match deadline_ns {
             _ if is_polling => Some(Duration::ZERO),
             Some(deadline_ns) if deadline_ns <= now_ns + self.spin_ns => Some(Duration::ZERO),

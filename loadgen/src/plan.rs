@@ -10,7 +10,7 @@ use tidemark_host::cpu::CpuSet;
 use crate::capacity::{self, Machine, Towards};
 use crate::cli::{Linger, LoadArgs, RunArgs};
 use crate::dispatch::Pace;
-use crate::pacer::SPIN_NS;
+use crate::pacer::{SHARED_SPIN_NS, SPIN_NS};
 use crate::payload::Payload;
 use crate::resolve;
 use crate::scenario::{Event, FileError, Population, Scenario};
@@ -53,7 +53,7 @@ pub struct Plan {
     pub pin: Option<CpuSet>,
     /// Whether each worker has a descriptor table of its own.
     pub private_fd_tables: bool,
-    /// How long before a deadline a worker spins, ns; 0 when workers share CPUs.
+    /// How long before a deadline a worker spins, ns: less when workers share CPUs; 0 when the machine has only one.
     pub spin_ns: u64,
     /// Who does what.
     pub populations: Vec<PopulationPlan>,
@@ -284,8 +284,7 @@ impl Plan {
             },
             workers,
             private_fd_tables,
-            // A spinning worker would take the CPU from the others that share it, or from a target that has no other.
-            spin_ns: if workers <= cpus.len() && machine.cpus.len() > 1 { SPIN_NS } else { 0 },
+            spin_ns: spin_ns(workers, cpus, &machine.cpus),
             pin: scenario.pin,
             events: events(&scenario.events, &populations),
             populations,
@@ -372,6 +371,16 @@ impl PopulationPlan {
 }
 
 /// Events in the order of time. One that names no population is of all that hold connections.
+/// How long before a deadline each of so many workers on `cpus` spins. What it spins for it takes from those that share its CPU, and from
+/// a target that has no other.
+fn spin_ns(workers: usize, cpus: &CpuSet, machine: &CpuSet) -> u64 {
+    match () {
+        () if machine.len() == 1 => 0,
+        () if workers > cpus.len() => SHARED_SPIN_NS,
+        () => SPIN_NS,
+    }
+}
+
 fn events(events: &[Event], populations: &[PopulationPlan]) -> Vec<EventPlan> {
     let concerned = |event: &Event| {
         let held = |of: &PopulationPlan| of.requests_per_connection.is_none();
@@ -478,7 +487,7 @@ mod tests {
         let few = plan("127.0.0.1:7 -c 10000").unwrap();
         assert_eq!((few.workers, few.private_fd_tables, few.spin_ns), (2, false, SPIN_NS));
         let many = plan("127.0.0.1:7 -c 100000").unwrap();
-        assert_eq!((many.workers, many.private_fd_tables, many.spin_ns), (6, true, 0));
+        assert_eq!((many.workers, many.private_fd_tables, many.spin_ns), (6, true, SHARED_SPIN_NS));
         assert_eq!(many.notes.len(), 2);
         let remote = plan("192.0.2.1:7 -c 100").unwrap();
         assert_eq!(remote.workers, 4);

@@ -9,6 +9,7 @@ use crate::proc::port_ranges::PortRanges;
 mod descriptors;
 mod figures;
 mod fix;
+mod lookups;
 mod machine;
 mod memory;
 mod ports;
@@ -136,6 +137,7 @@ pub fn check(needs: &Needs, readings: &Readings) -> Vec<Check> {
     checks.extend(ports::served(needs, readings));
     checks.push(memory::sockets(needs, readings));
     checks.push(memory::tcp_mem(needs, readings));
+    checks.extend(lookups::sockets(needs, readings));
     checks.extend(queues::conntrack(needs, readings));
     if needs.serves() {
         checks.push(queues::accept(needs, readings));

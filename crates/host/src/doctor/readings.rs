@@ -29,6 +29,8 @@ pub struct Readings {
     pub tcp_mem_pages: Option<[u64; 3]>,
     /// What they hold now.
     pub tcp_mem_used_pages: Option<u64>,
+    /// Buckets of the table in which the kernel looks up sockets; `None` where it does not tell.
+    pub tcp_ehash_buckets: Option<u64>,
     /// The size of a page.
     pub page_bytes: u64,
     /// Connection tracking; `None` where it is not loaded.
@@ -62,6 +64,7 @@ impl Readings {
             memory_available_bytes: machine.into_iter().chain(cgroup::memory_headroom_bytes()).min(),
             tcp_mem_pages: sysctl::tcp_mem().ok(),
             tcp_mem_used_pages: sockstat::read().ok().map(|sockets| sockets.mem_pages),
+            tcp_ehash_buckets: sysctl::tcp_ehash_buckets().ok(),
             page_bytes: sockstat::page_bytes(),
             conntrack: conntrack::read().ok().flatten(),
             somaxconn: sysctl::somaxconn().ok(),

@@ -16,6 +16,7 @@ fn small_machine() -> Readings {
         memory_available_bytes: Some(24_000_000_000),
         tcp_mem_pages: Some([287_898, 383_867, 575_796]),
         tcp_mem_used_pages: Some(215),
+        tcp_ehash_buckets: Some(262_144),
         page_bytes: 4096,
         conntrack: None,
         somaxconn: Some(4096),
@@ -58,6 +59,7 @@ fn silent_machine() -> Readings {
         memory_available_bytes: None,
         tcp_mem_pages: None,
         tcp_mem_used_pages: None,
+        tcp_ehash_buckets: None,
         conntrack: None,
         somaxconn: None,
         tcp_max_syn_backlog: None,
@@ -247,6 +249,26 @@ fn conntrack_fails_only_where_it_tracks() {
 }
 
 #[test]
+fn sockets_that_share_buckets_are_told() {
+    let check = |connections, buckets| {
+        let readings = Readings { tcp_ehash_buckets: buckets, ..small_machine() };
+        let checks = check(&Needs { connections, ..Needs::default() }, &readings);
+        checks.into_iter().find(|check| check.name == "socket hash")
+    };
+    let level = |connections, buckets| check(connections, Some(buckets)).map(|check| check.level);
+    assert_eq!(level(262_144, 262_144), Some(Level::Ok));
+    assert_eq!(level(262_145, 262_144), Some(Level::Warn));
+    assert_eq!(level(1_000_000, 2_097_152), Some(Level::Ok), "as advised");
+    assert_eq!(level(1_000_000_000, 1 << 24), Some(Level::Ok), "the kernel makes no larger one");
+    assert_eq!(check(1_000_000, None), None);
+    let fix = check(1_000_000, Some(262_144)).and_then(|check| check.fix).expect("a fix");
+    insta::assert_snapshot!(fix.lines().join("\n"), @r"
+    sudo sysctl -w net.ipv4.tcp_child_ehash_entries=2097152   # for network namespaces made from then on, such as those of containers
+    # to last, and for the machine itself, on the kernel's command line: thash_entries=2097152
+    ");
+}
+
+#[test]
 fn each_role_sees_its_own_checks() {
     let names = |role| {
         let needs = Needs { role, loopback: false, ..Needs::default() };
@@ -308,7 +330,7 @@ prop_compose! {
 
 prop_compose! {
     fn any_readings()(
-        numbers: [u64; 10], tcp_mem: [u64; 3], can_be_private: bool, range: (u16, u16), reserved: Vec<(u16, u16)>,
+        numbers: [u64; 11], tcp_mem: [u64; 3], can_be_private: bool, range: (u16, u16), reserved: Vec<(u16, u16)>,
     ) -> Readings {
         Readings {
             nofile: Nofile { soft: 0, hard: numbers[0] },
@@ -324,6 +346,7 @@ prop_compose! {
             conntrack: Some(Conntrack { count: numbers[6], max: numbers[7], ..Conntrack::default() }),
             somaxconn: Some(numbers[8]),
             cpus: Some(numbers[9]),
+            tcp_ehash_buckets: Some(numbers[10]),
             ..small_machine()
         }
     }

@@ -40,6 +40,14 @@ pub fn somaxconn() -> io::Result<u64> {
     number_setting("net/core/somaxconn")
 }
 
+/// `net.ipv4.tcp_ehash_entries`: buckets of the table in which sockets are looked up.
+///
+/// # Errors
+/// When the file cannot be read, as before Linux 6.1, or is not as documented.
+pub fn tcp_ehash_buckets() -> io::Result<u64> {
+    Ok(parse_ehash_buckets(&setting("net/ipv4/tcp_ehash_entries")?)?)
+}
+
 /// `net.ipv4.tcp_max_syn_backlog`: half-open connections of a listener, where SYN cookies are off.
 ///
 /// # Errors
@@ -117,6 +125,14 @@ pub fn parse_tcp_mem(text: &str) -> Result<[u64; 3], ParseError> {
     Ok([pages("the low mark")?, pages("the pressure mark")?, pages("the high mark")?])
 }
 
+/// The number is negative in a network namespace that shares the machine's table.
+///
+/// # Errors
+/// When it is missing or is none.
+pub fn parse_ehash_buckets(text: &str) -> Result<u64, ParseError> {
+    next_number(&mut text.split_whitespace(), FILE, "the value").map(i64::unsigned_abs)
+}
+
 /// The files in use, out of the three numbers of `fs.file-nr` (allocated, of these unused, maximum).
 ///
 /// # Errors
@@ -138,6 +154,8 @@ mod tests {
         assert_eq!(parse_port_range("32768\t60999\n"), Ok((32768, 60999)));
         assert_eq!(parse_tcp_mem("287898\t383867\t575796\n"), Ok([287_898, 383_867, 575_796]));
         assert_eq!(parse_files_open("415\t15\t9223372036854775807\n"), Ok(400));
+        assert_eq!(parse_ehash_buckets("262144\n"), Ok(262_144));
+        assert_eq!(parse_ehash_buckets("-262144\n"), Ok(262_144), "shared");
     }
 
     #[test]
@@ -145,6 +163,9 @@ mod tests {
         for text in ["", "x", "-1", "99999999999999999999"] {
             parse_number(text).expect_err(text);
             parse_files_open(text).expect_err(text);
+        }
+        for text in ["", "x", "9223372036854775808"] {
+            parse_ehash_buckets(text).expect_err(text);
         }
         for text in ["", "1024", "1024 65536", "2 1"] {
             parse_port_range(text).expect_err(text);
