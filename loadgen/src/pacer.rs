@@ -18,8 +18,12 @@ use rustix::time::{
 /// 60 us to come back.
 pub const SPIN_NS: u64 = 100_000;
 
-/// The same when workers share CPUs: about what it takes to come back, so that little of it is taken from the others.
+/// The same when workers share CPUs: about what it takes to come back at least. What is left of it is taken from the others, at the most
+/// this for each deadline.
 pub const SHARED_SPIN_NS: u64 = 25_000;
+
+// Whoever may spin for longer than that has its CPU to itself.
+const _: () = assert!(SHARED_SPIN_NS < SPIN_NS);
 
 /// Waits for events or a deadline, whichever comes first.
 #[derive(Debug)]

@@ -370,17 +370,19 @@ impl PopulationPlan {
     }
 }
 
-/// Events in the order of time. One that names no population is of all that hold connections.
 /// How long before a deadline each of so many workers on `cpus` spins. What it spins for it takes from those that share its CPU, and from
 /// a target that has no other.
 fn spin_ns(workers: usize, cpus: &CpuSet, machine: &CpuSet) -> u64 {
-    match () {
-        () if machine.len() == 1 => 0,
-        () if workers > cpus.len() => SHARED_SPIN_NS,
-        () => SPIN_NS,
+    if machine.len() == 1 {
+        0
+    } else if workers > cpus.len() {
+        SHARED_SPIN_NS
+    } else {
+        SPIN_NS
     }
 }
 
+/// Events in the order of time. One that names no population is of all that hold connections.
 fn events(events: &[Event], populations: &[PopulationPlan]) -> Vec<EventPlan> {
     let concerned = |event: &Event| {
         let held = |of: &PopulationPlan| of.requests_per_connection.is_none();
@@ -489,6 +491,8 @@ mod tests {
         let many = plan("127.0.0.1:7 -c 100000").unwrap();
         assert_eq!((many.workers, many.private_fd_tables, many.spin_ns), (6, true, SHARED_SPIN_NS));
         assert_eq!(many.notes.len(), 2);
+        let alone = Machine { cpus: "0".parse().unwrap(), ..machine(20_000, true) };
+        assert_eq!(plan_on(&alone, "127.0.0.1:7 -c 10").unwrap().spin_ns, 0, "the target has no other CPU");
         let remote = plan("192.0.2.1:7 -c 100").unwrap();
         assert_eq!(remote.workers, 4);
         assert_eq!(plan("127.0.0.1:7 -c 1").unwrap().workers, 1);
