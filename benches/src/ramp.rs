@@ -56,7 +56,7 @@ struct OverLoopback {
     not_waited_for: SideBySide,
 }
 
-/// Runs it: over loopback, where there is nothing to judge, and in a network of its own over a way that takes time.
+/// Runs it: in a network of its own over a way that takes time, and over loopback, where there is nothing to judge.
 ///
 /// # Errors
 /// When it could not run.
@@ -65,20 +65,21 @@ pub fn run(session: &Session, args: &RampArgs) -> Result<Exit, MeasureError> {
     if let Some(figures) = &args.far_figures {
         return bench.over_the_way(figures);
     }
-    let over_loopback = bench.over_loopback()?;
     let file = NamedTempFile::new().map_err(MeasureError::io("make a file for figures"))?;
     let more = [OsStr::new("--far-figures"), file.path().as_os_str()];
+    // First: where the host gives no network this ends at once.
     let exit = far::again(session, args.round_trip, &more)?;
-    if matches!(exit, Exit::Good | Exit::JudgedBad) {
-        let figures = Figures {
-            connections: args.connections,
-            over_loopback,
-            target_ratio: RATIO_MIN,
-            round_trip_ms: args.round_trip.as_secs_f64() * 1e3,
-            over_the_way: serde_json::from_reader(file.as_file())?,
-        };
-        results::keep(session, "ramp", &figures)?;
+    if !matches!(exit, Exit::Good | Exit::JudgedBad) {
+        return Ok(exit);
     }
+    let figures = Figures {
+        connections: args.connections,
+        over_loopback: bench.over_loopback()?,
+        target_ratio: RATIO_MIN,
+        round_trip_ms: args.round_trip.as_secs_f64() * 1e3,
+        over_the_way: serde_json::from_reader(file.as_file())?,
+    };
+    results::keep(session, "ramp", &figures)?;
     Ok(exit)
 }
 
