@@ -29,8 +29,9 @@ fn a_handshake_over_the_way_takes_a_round_trip() {
         return;
     }
     let has_device = std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok();
-    if !is_permitted() || !has_device {
-        return eprintln!("skipped: the host gives no network of one's own (unshare, /dev/net/tun)");
+    let has_ip = Command::new("ip").arg("-V").output().is_ok();
+    if !is_permitted() || !has_device || !has_ip {
+        return eprintln!("skipped: the host gives no network of one's own (unshare, /dev/net/tun, ip)");
     }
     let mut command = Command::new(IN_A_NETWORK[0]);
     command.args(&IN_A_NETWORK[1..]).arg(env!("CARGO_BIN_EXE_far-loopback"));
