@@ -1,5 +1,5 @@
 //! `/proc/sys`: the kernel's settings that bound connections. Those under `net` are of this network namespace, except
-//! `tcp_mem`, which is of the machine.
+//! `tcp_mem`, which is of the machine, and `tcp_ehash_entries` where a namespace shares the machine's table.
 
 use std::io;
 
