@@ -56,7 +56,8 @@ mod tests {
     /// A log as the load generator writes it: the warm-up, and two seconds of two kinds.
     fn log(directory: &tempfile::TempDir) -> PathBuf {
         let path = directory.path().join("latency.hlog");
-        let mut log = IntervalLog::create(&path, SystemTime::now(), WARMUP, "test").unwrap();
+        let mut log =
+            IntervalLog::create(&path, SystemTime::now(), WARMUP, Duration::from_secs(1), "test").unwrap();
         let intervals: [&[(Kind, u64)]; 3] = [
             &[(Kind::Lag, 9_999)],
             &[(Kind::Response, 8_888), (Kind::Lag, 100), (Kind::Lag, 200)],

@@ -242,6 +242,10 @@ pub struct LoadArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_zero)]
     pub warmup: Option<Duration>,
 
+    /// Length of an interval of latency.hlog and of the series, 10ms to 1m [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
+    pub interval: Option<Duration>,
+
     /// A request without reply for this long has timed out [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
@@ -425,6 +429,25 @@ fn parse_duration_or_zero(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("longer than a day".to_owned()),
         Err(error) => Err(format!("{error}; write 250ms, 10s or 5m")),
     }
+}
+
+/// Workers wake, and the run so far is written down, at the end of each: shorter ones would be felt.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// A run that is killed loses its last interval.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// The length of an interval. The interval log tells times to the millisecond.
+pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text)?;
+    if is_interval(interval) {
+        return Ok(interval);
+    }
+    Err("an interval is a whole number of milliseconds from 10ms to 1m".to_owned())
+}
+
+/// Whether an interval may be as long as this.
+pub(crate) fn is_interval(length: Duration) -> bool {
+    (INTERVAL_MIN..=INTERVAL_MAX).contains(&length) && length.subsec_nanos().is_multiple_of(1_000_000)
 }
 
 #[cfg(test)]

@@ -16,13 +16,13 @@ use crate::report::hlog::IntervalLog;
 use crate::report::partial::{self, Progress};
 use crate::report::stored::LOG_NAME;
 use crate::report::{self, Latency, Report, SeriesRow};
-use crate::worker::INTERVAL_NS;
 
-/// Adds recordings up. Interval 0 is the ramp and the warm-up; interval `k` ends `k` seconds into the measurement.
+/// Adds recordings up. Interval 0 is the ramp and the warm-up; interval `k` ends `k` times their length into the measurement.
 pub struct Collector {
     populations: Vec<PopulationPlan>,
     events: Vec<EventPlan>,
     duration_s: f64,
+    interval_s: f64,
     log: IntervalLog,
     partial: partial::Writer,
     totals: Vec<Recording>,
@@ -59,7 +59,14 @@ impl Collector {
             populations: plan.populations.clone(),
             events: plan.events.clone(),
             duration_s: plan.duration.as_secs_f64(),
-            log: IntervalLog::create(&dir.path.join(LOG_NAME), started_at, plan.warmup, &dir.id)?,
+            interval_s: plan.interval.as_secs_f64(),
+            log: IntervalLog::create(
+                &dir.path.join(LOG_NAME),
+                started_at,
+                plan.warmup,
+                plan.interval,
+                &dir.id,
+            )?,
             partial: partial::Writer::begin(&dir.path, &begun)?,
             totals: nothing(&plan.populations),
             rows: plan.populations.iter().map(|_| Vec::new()).collect(),
@@ -160,15 +167,15 @@ impl Collector {
         if index == 0 || is_empty {
             return Ok(None);
         }
-        let row = SeriesRow::new(index as f64 * INTERVAL_NS as f64 / 1e9, open, recording);
-        live.interval(&row, self.duration_s);
+        let row = SeriesRow::new(index as f64 * self.interval_s, open, recording);
+        live.interval(&row, self.interval_s, self.duration_s);
         self.rows[population].push(row);
         Ok(Some(row))
     }
 
     /// Where the run stands. The latencies are in the log: of them a count is enough to tell whether the log has them all.
     fn progress(&self, index: usize, rows: Vec<Option<SeriesRow>>) -> Progress {
-        let measured_s = self.duration_s.min(index as f64);
+        let measured_s = self.duration_s.min(index as f64 * self.interval_s);
         let populations = self.populations.iter().zip(&self.totals).zip(&self.peak_open);
         let populations = populations.map(|((plan, total), &peak_open)| {
             let counted = |kind| Latency { count: total.histogram(kind).len(), ..Latency::default() };

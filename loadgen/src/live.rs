@@ -1,4 +1,4 @@
-//! What is shown while a run goes: a bar on a terminal, a line a second elsewhere. Always on standard error, so that
+//! What is shown while a run goes: a bar on a terminal, a line an interval elsewhere. Always on standard error, so that
 //! standard output holds the result alone.
 
 use std::io::{self, IsTerminal, Write};
@@ -65,12 +65,23 @@ impl Live {
         }
     }
 
-    /// One second of the measurement, of `of_s`.
-    pub fn interval(&self, row: &SeriesRow, of_s: f64) {
+    /// One interval of the measurement, of `of_s`.
+    pub fn interval(&self, row: &SeriesRow, interval_s: f64, of_s: f64) {
+        // What still came in after the last interval is in the result.
+        if row.t_s >= of_s + interval_s {
+            return;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "completions of a second"
+        )]
+        let completed_per_s = (row.completed as f64 / interval_s).round() as u64;
+        let decimals = if interval_s < 1.0 { 2 } else { 0 };
         let text = format!(
-            "{:>3.0}/{of_s:.0} s  {:>9}/s  response p50 {:>7}  p99 {:>7}  max {:>7}  lag p99 {:>7}  errors {}",
+            "{:>3.decimals$}/{of_s:.0} s  {:>9}/s  response p50 {:>7}  p99 {:>7}  max {:>7}  lag p99 {:>7}  errors {}",
             row.t_s,
-            Count(row.completed),
+            Count(completed_per_s),
             Ns(row.response_p50_ns),
             Ns(row.response_p99_ns),
             Ns(row.response_max_ns),
@@ -78,8 +89,6 @@ impl Live {
             row.errored + row.timed_out
         );
         match self {
-            // What still came in after the last second is in the result.
-            _ if row.t_s > of_s.ceil() => {}
             Self::Off => {}
             Self::Plain => self.say(&text),
             Self::Bar(bar) => {

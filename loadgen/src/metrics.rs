@@ -1,7 +1,7 @@
-//! What a scraper sees of a run: the table of names, the board that the collector writes once a second, and the endpoint
+//! What a scraper sees of a run: the table of names, the board that the collector writes once an interval, and the endpoint
 //! that shows it.
 //!
-//! The workers know nothing of it. What they hand over once a second goes into the interval log and the report, and from
+//! The workers know nothing of it. What they hand over once an interval goes into the interval log and the report, and from
 //! there onto the board.
 
 mod board;

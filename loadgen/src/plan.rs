@@ -22,6 +22,8 @@ use crate::verdict::Usage;
 
 /// How long the replies to the last requests are waited for; the request timeout where that is shorter.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// Intervals of a run: those of a day at one second each, and of a quarter of an hour at ten milliseconds.
+const INTERVALS_MAX: u128 = 100_000;
 /// How long the port of a connection that this end closed is not free again, seconds: the kernel's `TCP_TIMEWAIT_LEN`.
 const TIME_WAIT_S: f64 = 60.0;
 
@@ -37,6 +39,9 @@ pub struct Plan {
     /// Load before the measured window.
     #[serde(rename = "warmup_s", serialize_with = "seconds")]
     pub warmup: Duration,
+    /// Length of an interval of the series and the interval log.
+    #[serde(rename = "interval_s", serialize_with = "seconds")]
+    pub interval: Duration,
     /// The longest wait for outstanding replies after it.
     #[serde(rename = "drain_s", serialize_with = "seconds")]
     pub drain: Duration,
@@ -254,6 +259,7 @@ impl Plan {
                 humantime::format_duration(scenario.duration)
             )));
         }
+        check_intervals(scenario.interval, scenario.duration)?;
         let mut notes = Vec::new();
         let populations: Vec<PopulationPlan> = scenario
             .populations
@@ -272,6 +278,7 @@ impl Plan {
             target: populations[0].target.clone(),
             duration: scenario.duration,
             warmup: scenario.warmup,
+            interval: scenario.interval,
             drain: DRAIN_MAX.min(scenario.timeout),
             timeout: scenario.timeout,
             seed: scenario.seed,
@@ -304,6 +311,20 @@ impl Plan {
     pub fn connections(&self) -> u64 {
         self.populations.iter().map(|population| u64::from(population.connections)).sum()
     }
+}
+
+/// A row of each interval is kept until the end, and is in the report.
+fn check_intervals(interval: Duration, duration: Duration) -> Result<(), PlanError> {
+    let count = duration.as_millis().div_ceil(interval.as_millis().max(1));
+    if count <= INTERVALS_MAX {
+        return Ok(());
+    }
+    Err(PlanError::Usage(format!(
+        "{} at an interval of {} are {count} intervals, of which at most {INTERVALS_MAX} are kept; give a longer interval \
+         (--interval), or measure shorter",
+        humantime::format_duration(duration),
+        humantime::format_duration(interval),
+    )))
 }
 
 impl PopulationPlan {

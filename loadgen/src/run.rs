@@ -422,6 +422,7 @@ impl Workers {
                 private_fd_table: plan.private_fd_tables,
                 pin: plan.pin.as_ref().map(|pin| pin.for_worker(index)),
                 spin_ns: plan.spin_ns,
+                interval_ns: ns(plan.interval),
                 wake: workers.wakes[index].clone(),
                 commands,
                 spares,

@@ -19,6 +19,8 @@ use crate::target::{Protocol, Target};
 /// What holds unless a file or a flag says otherwise.
 const DURATION: Duration = Duration::from_secs(10);
 const WARMUP: Duration = Duration::from_secs(1);
+/// Of the series and the interval log.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_RATE: f64 = 20_000.0;
@@ -35,6 +37,8 @@ pub struct Scenario {
     pub duration: Duration,
     /// Load before it.
     pub warmup: Duration,
+    /// Length of an interval of the series and the interval log.
+    pub interval: Duration,
     /// When a request counts as timed out.
     pub timeout: Duration,
     /// Seed of all that is random.
@@ -157,6 +161,7 @@ impl Scenario {
         Self {
             duration: DURATION,
             warmup: WARMUP,
+            interval: INTERVAL,
             timeout: TIMEOUT,
             seed: SEED,
             connect: Connect { rate: CONNECT_RATE, in_flight: CONNECTS_IN_FLIGHT, timeout: CONNECT_TIMEOUT },
@@ -174,6 +179,7 @@ impl Scenario {
     fn take_over(&mut self, load: &LoadArgs) {
         let set = |of: &mut Duration, flag: Option<Duration>| *of = flag.unwrap_or(*of);
         set(&mut self.warmup, load.warmup);
+        set(&mut self.interval, load.interval);
         set(&mut self.timeout, load.timeout);
         set(&mut self.connect.timeout, load.connect_timeout);
         self.connect.rate = load.connect_rate.unwrap_or(self.connect.rate);

@@ -81,7 +81,7 @@ pub struct Facts<'a> {
     pub expected_arrivals: Option<u64>,
     /// Everything recorded in the measured window, by all workers.
     pub total: &'a Recording,
-    /// A row a second.
+    /// A row an interval.
     pub rows: &'a [SeriesRow],
     /// Connections that were asked for.
     pub connections_requested: u64,

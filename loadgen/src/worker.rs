@@ -27,8 +27,6 @@ use crate::pool::{Io, PlannedDrop, Pool, Shared, split_token};
 use crate::ramp::Ramp;
 use crate::record::{Recording, add_errors};
 
-/// The length of an interval of the series and the interval log.
-pub const INTERVAL_NS: u64 = 1_000_000_000;
 /// Events taken from the kernel at once: a batch that is served well within a millisecond.
 const EVENTS_PER_TURN: usize = 256;
 /// The one read buffer of a worker: more than any reply of the usual tests, so that one read drains a socket.
@@ -120,6 +118,8 @@ pub struct WorkerPlan {
     pub pin: Option<CpuSet>,
     /// How long before a deadline it spins.
     pub spin_ns: u64,
+    /// How often it hands over what it recorded.
+    pub interval_ns: u64,
     /// Wakes it after a command was sent.
     pub wake: Wake,
     /// Commands of the main thread.
@@ -155,6 +155,7 @@ struct Worker {
     pacer: Pacer,
     pools: Vec<Pool>,
     buffer: Vec<u8>,
+    interval_ns: u64,
     wake: Wake,
     commands: Receiver<Command>,
     spares: Receiver<Recording>,
@@ -197,6 +198,7 @@ impl Worker {
             pacer,
             pools,
             buffer: vec![0; READ_BUFFER_BYTES],
+            interval_ns: plan.interval_ns,
             wake: plan.wake,
             commands: plan.commands,
             spares: plan.spares,
@@ -322,7 +324,7 @@ impl Worker {
         let Some(running) = &mut self.running else { return };
         let index = running.interval;
         running.interval += 1;
-        running.interval_end_ns += INTERVAL_NS;
+        running.interval_end_ns += self.interval_ns;
         let recordings = self.pools.iter_mut().map(|pool| {
             // The collector gives recordings back in time; should it be late, a new one costs an allocation.
             pool.swap_recording(self.spares.try_recv().unwrap_or_default())

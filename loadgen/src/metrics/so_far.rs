@@ -9,7 +9,6 @@ use crate::plan::{Plan, PopulationPlan};
 use crate::record::{Kind, Recording};
 use crate::slo::{self, Judgement, Measured, Rule};
 use crate::verdict::{self, Ended, Facts};
-use crate::worker::INTERVAL_NS;
 
 /// The checks of a verdict that make sense before the end: what they find does not go away by waiting. The account cannot
 /// balance while requests are in flight, and what was taken up is all that counts as scheduled so far.
@@ -31,6 +30,7 @@ pub struct Watch {
     plans: Vec<PopulationPlan>,
     rules: Vec<Rule>,
     planned_s: f64,
+    interval_s: f64,
     before: Reading,
 }
 
@@ -39,13 +39,14 @@ impl Watch {
     pub fn new(plan: &Plan, board: Arc<Board>) -> Self {
         let planned_s = plan.duration.as_secs_f64();
         let (plans, rules) = (plan.populations.clone(), plan.slo.clone());
-        Self { board, plans, rules, planned_s, before: Reading::take() }
+        let interval_s = plan.interval.as_secs_f64();
+        Self { board, plans, rules, planned_s, interval_s, before: Reading::take() }
     }
 
     /// Interval `index` of a population is whole. Interval 0 is the ramp and the warm-up.
     pub fn interval(&self, population: usize, index: usize, recording: &Recording) {
         // After the measured window an interval has only what came in late, or nothing at all.
-        let is_measured = (index as f64) <= self.planned_s.ceil();
+        let is_measured = (index as f64) <= (self.planned_s / self.interval_s).ceil();
         let is_shown = is_measured || !recording.histogram(Kind::Response).is_empty();
         self.board.add(population, recording, is_shown);
     }
@@ -55,7 +56,7 @@ impl Watch {
     pub fn judge(&self, index: usize, totals: &[Recording]) {
         let observed = Reading::take().since(&self.before);
         let (valid, trusted) = so_far(&self.plans, totals, &observed, self.planned_s);
-        let measured_s = (index as f64 * INTERVAL_NS as f64 / 1e9).min(self.planned_s);
+        let measured_s = (index as f64 * self.interval_s).min(self.planned_s);
         self.board.judged(valid, trusted, rules_so_far(&self.rules, valid, &self.plans, totals, measured_s));
     }
 }

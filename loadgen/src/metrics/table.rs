@@ -30,15 +30,15 @@ tidemark_program::metrics_table! {
     CONNECT = Histogram "tidemark_loadgen_connect_seconds" "seconds" ["population", "run"]
         "Time from the call of connect until the connection was established.";
     RESPONSE_INTERVAL = Summary "tidemark_loadgen_response_interval_seconds" "seconds" ["population", "run"]
-        "Quantiles of response in the last interval of a second; quantile 1 is the maximum. Sum and count are of the whole run.";
+        "Quantiles of response in the last interval; quantile 1 is the maximum. Sum and count are of the whole run.";
     SERVICE_INTERVAL = Summary "tidemark_loadgen_service_interval_seconds" "seconds" ["population", "run"]
-        "Quantiles of service in the last interval of a second; quantile 1 is the maximum. Sum and count are of the whole run.";
+        "Quantiles of service in the last interval; quantile 1 is the maximum. Sum and count are of the whole run.";
     LAG_INTERVAL = Summary "tidemark_loadgen_lag_interval_seconds" "seconds" ["population", "run"]
-        "Quantiles of lag in the last interval of a second; quantile 1 is the maximum. Sum and count are of the whole run.";
+        "Quantiles of lag in the last interval; quantile 1 is the maximum. Sum and count are of the whole run.";
     WAIT_INTERVAL = Summary "tidemark_loadgen_wait_interval_seconds" "seconds" ["population", "run"]
-        "Quantiles of wait in the last interval of a second; quantile 1 is the maximum. Sum and count are of the whole run.";
+        "Quantiles of wait in the last interval; quantile 1 is the maximum. Sum and count are of the whole run.";
     CONNECT_INTERVAL = Summary "tidemark_loadgen_connect_interval_seconds" "seconds" ["population", "run"]
-        "Quantiles of connect in the last interval of a second; quantile 1 is the maximum. Sum and count are of the whole run.";
+        "Quantiles of connect in the last interval; quantile 1 is the maximum. Sum and count are of the whole run.";
     VALID = Gauge "tidemark_loadgen_valid" "1 or 0" ["run"]
         "1 while nothing is known that makes the run invalid, 0 once it is. Final in phase done.";
     TRUSTED = Gauge "tidemark_loadgen_trusted_percentile" "percentile" ["run"]

@@ -1,6 +1,6 @@
 //! `latency.hlog`: the HdrHistogram interval log, version 1.3, which the Java tools read too.
 //!
-//! One line for each second, population and kind that has values: tag `population.kind`, start relative to the log's start
+//! One line for each interval, population and kind that has values: tag `population.kind`, start relative to the log's start
 //! time, length of the interval, its maximum, and the histogram, both in ns; in V2 with DEFLATE, base64.
 
 pub mod read;
@@ -15,7 +15,6 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use crate::record::{Kind, Recording};
-use crate::worker::INTERVAL_NS;
 
 /// How a log of this version begins.
 const VERSION_COMMENT: &str = "#[Histogram log format version 1.3]";
@@ -27,14 +26,21 @@ pub struct IntervalLog {
     file: BufWriter<File>,
     serializer: V2DeflateSerializer,
     warmup: Duration,
+    interval: Duration,
 }
 
 impl IntervalLog {
-    /// Begins the log of a run whose measurement began at `started_at`, after `warmup`.
+    /// Begins the log of a run whose measurement began at `started_at`, after `warmup`, and is told in intervals of this length.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(path: &Path, started_at: SystemTime, warmup: Duration, run_id: &str) -> io::Result<Self> {
+    pub fn create(
+        path: &Path,
+        started_at: SystemTime,
+        warmup: Duration,
+        interval: Duration,
+        run_id: &str,
+    ) -> io::Result<Self> {
         let mut file = BufWriter::with_capacity(INTERVAL_BYTES, File::create(path)?);
         let mut serializer = V2DeflateSerializer::new();
         let mut header = IntervalLogWriterBuilder::new();
@@ -46,19 +52,21 @@ impl IntervalLog {
             .with_start_time(started_at - warmup)
             .begin_log_with(&mut file, &mut serializer)?;
         file.flush()?;
-        Ok(Self { file, serializer, warmup })
+        Ok(Self { file, serializer, warmup, interval })
     }
 
-    /// Logs what was recorded of a population in an interval: 0 is the warm-up, `k` the k-th second of the measurement. Its name
+    /// Logs what was recorded of a population in an interval: 0 is the warm-up, `k` the k-th of the measurement. Its name
     /// has no comma, space or line break: names of populations are checked for that.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_interval(&mut self, index: u64, population: &str, recording: &Recording) -> io::Result<()> {
-        let nanoseconds = |intervals: u64| Duration::from_nanos(INTERVAL_NS.saturating_mul(intervals));
         let (start, length) = match index.checked_sub(1) {
             None => (Duration::ZERO, self.warmup),
-            Some(earlier) => (self.warmup + nanoseconds(earlier), nanoseconds(1)),
+            Some(earlier) => {
+                let earlier = self.interval.saturating_mul(u32::try_from(earlier).unwrap_or(u32::MAX));
+                (self.warmup.saturating_add(earlier), self.interval)
+            }
         };
         for kind in Kind::ALL {
             let values = recording.histogram(kind);

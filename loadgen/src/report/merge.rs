@@ -1,7 +1,7 @@
 //! Several runs as one: those of generators that worked at the same time, or of one that worked again.
 //!
 //! Nothing is lost: histograms are added bucket by bucket, out of the interval logs, and every percentile is read from the
-//! sums. Intervals of different runs that ended in the same second are one interval of the merged log.
+//! sums. Intervals of different runs that ended nearest to the same one of the first are one interval of the merged log.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::files::RunDir;
 use super::hlog::IntervalLog;
 use super::read::ReadError;
-use super::stored::{Interval, Intervals, LOG_NAME, Stored};
+use super::stored::{Interval, Intervals, LOG_NAME, Stored, intervals_between};
 use super::{
     ArrivalCounts, ConnectionCounts, Generator, Latency, Part, Population, Report, Run, SCHEMA_VERSION,
     Series, SeriesRow, difference,
@@ -21,6 +21,7 @@ use super::{
 use crate::observe::Observed;
 use crate::record::{Account, Connections, Dropped, Kind, Recording};
 use crate::run::{self, RunError};
+use crate::scenario::INTERVAL;
 use crate::schedule::Arrivals;
 use crate::slo::{self, Measured, Rule};
 use crate::verdict::{self, Ended, Finding, Verdict};
@@ -86,6 +87,19 @@ fn check_alike(runs: &[Stored]) -> Result<(), MergeError> {
             )));
         }
     }
+    let length = first.interval()?;
+    for other in others {
+        let theirs = other.interval()?;
+        if theirs != length {
+            return Err(MergeError::Unlike(format!(
+                "{} has intervals of {}, and {} of {}: only runs with the same --interval can be merged",
+                first.path.display(),
+                humantime::format_duration(length),
+                other.path.display(),
+                humantime::format_duration(theirs)
+            )));
+        }
+    }
     // Two runs may well begin in the same second, but no two are the same in every figure.
     let told: Vec<_> = runs.iter().map(|run| serde_json::to_value(&run.report).ok()).collect();
     for (index, run) in runs.iter().enumerate() {
@@ -117,7 +131,9 @@ struct Times {
     started_at: Duration,
     /// Its warm-up.
     warmup: Duration,
-    /// When each began after the first, in whole seconds: intervals are a second long.
+    /// The length of the intervals of all of them.
+    interval: Duration,
+    /// When each began after the first, in whole intervals.
     shifts: Vec<u64>,
     /// How long at least one of them measured, and should have.
     measured_s: f64,
@@ -143,12 +159,14 @@ impl Times {
             runs.get(first).and_then(|run| run.report.plan.get("warmup_s")?.as_f64()).unwrap_or_default();
         // A warm-up that began before the epoch is none.
         let warmup = Duration::try_from_secs_f64(warmup_s).ok().filter(|warmup| *warmup <= started_at);
+        let interval = runs.first().map_or(Ok(INTERVAL), Stored::interval)?;
         let measured_s = covered(|run| run.measured_s);
         let sum_s: f64 = runs.iter().map(|run| run.report.run.measured_s).sum();
         Ok(Self {
             started_at,
             warmup: warmup.unwrap_or_default(),
-            shifts: offsets.iter().map(|offset| (*offset + Duration::from_millis(500)).as_secs()).collect(),
+            interval,
+            shifts: starts.iter().map(|&start| intervals_between(started_at, start, interval)).collect(),
             measured_s,
             duration_s: covered(|run| run.duration_s),
             // A millisecond is as much as start times tell.
@@ -175,9 +193,9 @@ struct Sums {
     rows: Vec<Vec<SeriesRow>>,
 }
 
-/// What the rows of all runs counted in one second.
+/// What the rows of all runs counted in one interval.
 #[derive(Default)]
-struct Second {
+struct Counted {
     account: Account,
     open: u64,
 }
@@ -210,22 +228,23 @@ impl Source<'_> {
     }
 }
 
-/// Adds the logs up, second by second, and writes the log of them together.
+/// Adds the logs up, interval by interval, and writes the log of them together.
 fn add_up(runs: &[Stored], times: &Times, dir: &RunDir) -> Result<Sums, MergeError> {
     let output = |source: io::Error| run::output_error(&dir.path, source);
     let names: Vec<&str> =
         runs[0].report.populations.iter().map(|population| population.name.as_str()).collect();
     let started_at = SystemTime::UNIX_EPOCH + times.started_at;
     let mut log =
-        IntervalLog::create(&dir.path.join(LOG_NAME), started_at, times.warmup, &dir.id).map_err(output)?;
+        IntervalLog::create(&dir.path.join(LOG_NAME), started_at, times.warmup, times.interval, &dir.id)
+            .map_err(output)?;
     let mut sources = Vec::with_capacity(runs.len());
     for (run, &shift) in runs.iter().zip(&times.shifts) {
         let mut source = Source { intervals: run.intervals()?, shift, next: None };
         source.advance()?;
         sources.push(source);
     }
-    let mut seconds: Vec<BTreeMap<u64, Second>> =
-        names.iter().map(|name| seconds(runs, times, name)).collect();
+    let mut counted: Vec<BTreeMap<u64, Counted>> =
+        names.iter().map(|name| counted(runs, times, name)).collect();
     let mut rows: Vec<BTreeMap<u64, SeriesRow>> = names.iter().map(|_| BTreeMap::new()).collect();
     let mut totals: Vec<Recording> = names.iter().map(|_| Recording::new()).collect();
     let mut interval = totals.clone();
@@ -238,30 +257,31 @@ fn add_up(runs: &[Stored], times: &Times, dir: &RunDir) -> Result<Sums, MergeErr
         for (population, name) in names.iter().enumerate() {
             log.write_interval(index, name, &interval[population]).map_err(output)?;
             totals[population].add(&interval[population]);
-            if let Some(second) = seconds[population].remove(&index) {
-                rows[population].insert(index, row(index, &second, &mut interval[population]));
+            if let Some(counts) = counted[population].remove(&index) {
+                rows[population].insert(index, row(times, index, &counts, &mut interval[population]));
             }
             interval[population].clear();
         }
     }
     log.flush().map_err(output)?;
-    // Seconds in which something was counted, but no latency.
-    for ((rows, seconds), empty) in rows.iter_mut().zip(seconds).zip(&mut interval) {
-        for (index, second) in seconds {
-            rows.insert(index, row(index, &second, empty));
+    // Intervals in which something was counted, but no latency.
+    for ((rows, counted), empty) in rows.iter_mut().zip(counted).zip(&mut interval) {
+        for (index, counts) in counted {
+            rows.insert(index, row(times, index, &counts, empty));
         }
     }
     Ok(Sums { totals, rows: rows.into_iter().map(|rows| rows.into_values().collect()).collect() })
 }
 
-fn row(index: u64, second: &Second, interval: &mut Recording) -> SeriesRow {
-    interval.account = second.account;
-    SeriesRow::new(index as f64, second.open, interval)
+fn row(times: &Times, index: u64, counts: &Counted, interval: &mut Recording) -> SeriesRow {
+    interval.account = counts.account;
+    SeriesRow::new(index as f64 * times.interval.as_secs_f64(), counts.open, interval)
 }
 
-/// What the rows of all runs counted, by second of the merged run.
-fn seconds(runs: &[Stored], times: &Times, population: &str) -> BTreeMap<u64, Second> {
-    let mut seconds = BTreeMap::<u64, Second>::new();
+/// What the rows of all runs counted, by interval of the merged run.
+fn counted(runs: &[Stored], times: &Times, population: &str) -> BTreeMap<u64, Counted> {
+    let interval_s = times.interval.as_secs_f64();
+    let mut counted = BTreeMap::<u64, Counted>::new();
     for (run, shift) in runs.iter().zip(&times.shifts) {
         let series = run.report.series.iter().filter(|series| series.population == population);
         for row in series.flat_map(|series| &series.rows) {
@@ -270,15 +290,16 @@ fn seconds(runs: &[Stored], times: &Times, population: &str) -> BTreeMap<u64, Se
                 clippy::cast_sign_loss,
                 reason = "saturates at what is no time"
             )]
-            let second = seconds.entry((row.t_s.round() as u64).saturating_add(*shift)).or_default();
-            add(&mut second.open, row.connections_open);
-            add(&mut second.account.scheduled, row.scheduled);
-            add(&mut second.account.completed, row.completed);
-            add(&mut second.account.errored, row.errored);
-            add(&mut second.account.timed_out, row.timed_out);
+            let index = (row.t_s / interval_s).round() as u64;
+            let counts = counted.entry(index.saturating_add(*shift)).or_default();
+            add(&mut counts.open, row.connections_open);
+            add(&mut counts.account.scheduled, row.scheduled);
+            add(&mut counts.account.completed, row.completed);
+            add(&mut counts.account.errored, row.errored);
+            add(&mut counts.account.timed_out, row.timed_out);
         }
     }
-    seconds
+    counted
 }
 
 /// Counts out of a file may be anything, and a sum of them is no reason to panic.
@@ -324,6 +345,7 @@ fn together(
             started_at: super::rfc3339(SystemTime::UNIX_EPOCH + times.started_at),
             duration_s: times.duration_s,
             measured_s: times.measured_s,
+            interval_s: times.interval.as_secs_f64(),
             ramp_s: runs.iter().map(|run| run.report.run.ramp_s).fold(0.0, f64::max),
             ended: ended.unwrap_or(Ended::AsPlanned),
             argv,

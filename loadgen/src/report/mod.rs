@@ -35,6 +35,7 @@ use crate::observe::{Observed, run_queue_fraction};
 use crate::plan::{EventPlan, Plan, PopulationPlan};
 use crate::record::{Account, Dropped, Kind, Recording};
 use crate::run::{Outcome, PopulationResult};
+use crate::scenario::INTERVAL;
 use crate::schedule::Arrivals;
 use crate::slo::{self, Judgement, Measured, Standing};
 use crate::verdict::{self, Ended, Verdict};
@@ -59,7 +60,7 @@ pub struct Report {
     pub plan: serde_json::Value,
     /// The results, by population.
     pub populations: Vec<Population>,
-    /// A row a second, by population.
+    /// A row an interval, by population.
     pub series: Vec<Series>,
     /// What the generator did and suffered.
     pub generator: Generator,
@@ -101,6 +102,9 @@ pub struct Run {
     pub duration_s: f64,
     /// Length of the measured window as it was.
     pub measured_s: f64,
+    /// Length of an interval of the series and the interval log.
+    #[serde(default = "a_second")]
+    pub interval_s: f64,
     /// From the start of the workers until every connection was open or given up; of merged runs the longest.
     #[serde(default)]
     pub ramp_s: f64,
@@ -112,6 +116,11 @@ pub struct Run {
     pub seed: u64,
     /// Version of the load generator.
     pub version: String,
+}
+
+/// The length of all intervals before there was a choice.
+fn a_second() -> f64 {
+    INTERVAL.as_secs_f64()
 }
 
 /// The results of one population.
@@ -296,7 +305,7 @@ impl From<&Histogram<u64>> for Latency {
 pub struct Series {
     /// Name of the population.
     pub population: String,
-    /// A row a second.
+    /// A row an interval.
     pub rows: Vec<SeriesRow>,
 }
 
@@ -396,6 +405,7 @@ impl Report {
                 started_at: rfc3339(outcome.started_at),
                 duration_s: plan.duration.as_secs_f64(),
                 measured_s: outcome.measured_s(),
+                interval_s: plan.interval.as_secs_f64(),
                 ramp_s: outcome.ramp.as_secs_f64(),
                 ended: outcome.ended,
                 argv,

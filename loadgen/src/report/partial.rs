@@ -22,7 +22,7 @@ const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Where a run stood at the end of an interval.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Progress {
-    /// Which interval: 0 is the ramp and the warm-up, `k` the k-th second of the measurement.
+    /// Which interval: 0 is the ramp and the warm-up, `k` the k-th of the measurement.
     pub interval: u64,
     /// What has been counted so far.
     pub populations: Vec<Population>,
@@ -83,7 +83,7 @@ pub fn read(path: &Path) -> Result<(Report, Option<u64>), ReadError> {
         interval = Some(progress.interval);
         take_over(&mut report, progress).map_err(|why| lines.error(why))?;
     }
-    report.run.measured_s = report.run.duration_s.min(interval.unwrap_or(0) as f64);
+    report.run.measured_s = report.run.duration_s.min(interval.unwrap_or(0) as f64 * report.run.interval_s);
     cut_off(&mut report);
     Ok((report, interval))
 }
@@ -114,8 +114,9 @@ fn cut_off(report: &mut Report) {
     report.run.ended = Ended::CutOff;
     let (measured_s, duration_s) = (report.run.measured_s, report.run.duration_s);
     let text = format!(
-        "the run was cut off after {measured_s:.0} s of {duration_s} s: it was killed, or it crashed; {} requests were \
+        "the run was cut off after {} s of {duration_s} s: it was killed, or it crashed; {} requests were \
          unanswered then and are in no latency",
+        (measured_s * 1e3).round() / 1e3,
         Count(open)
     );
     report.verdict.valid = false;

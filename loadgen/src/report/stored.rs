@@ -11,6 +11,7 @@ use super::hlog::read::Reader;
 use super::read::{self, ReadError, UNCHANGED};
 use super::units::Count;
 use super::{Latency, Population, Report, SCHEMA_VERSION, partial};
+use crate::cli::is_interval;
 use crate::record::{Kind, Recording};
 
 /// A day of a hundred populations has less.
@@ -69,13 +70,31 @@ impl Stored {
         since_epoch.ok_or_else(|| ReadError::new(&self.path, why()))
     }
 
+    /// The length of its intervals.
+    ///
+    /// # Errors
+    /// When the report has one that no run can have.
+    pub fn interval(&self) -> Result<Duration, ReadError> {
+        let seconds = self.report.run.interval_s;
+        let length = Duration::try_from_secs_f64(seconds).ok().filter(|&length| is_interval(length));
+        let why = || format!("run.interval_s is no interval: {seconds}; {UNCHANGED}");
+        length.ok_or_else(|| ReadError::new(&self.path, why()))
+    }
+
     /// The intervals of its log, in the order they were written.
     ///
     /// # Errors
     /// When there is no log.
     pub fn intervals(&self) -> Result<Intervals<'_>, ReadError> {
         let log = self.path.join(LOG_NAME);
-        Ok(Intervals { of: self, started_at: self.started_at()?, reader: Reader::open(&log)?, log, index: 0 })
+        Ok(Intervals {
+            of: self,
+            started_at: self.started_at()?,
+            length: self.interval()?,
+            reader: Reader::open(&log)?,
+            log,
+            index: 0,
+        })
     }
 
     /// The histograms of each population, added up over all intervals. The rest of a recording is empty.
@@ -173,7 +192,7 @@ fn why_no_results(path: &Path) -> &'static str {
 /// What one line of the log says, in terms of the report.
 #[derive(Debug)]
 pub struct Interval {
-    /// Which: 0 is the ramp and the warm-up, `k` the k-th second of the measurement.
+    /// Which: 0 is the ramp and the warm-up, `k` the k-th of the measurement.
     pub index: u64,
     /// Whose, as an index into [`Report::populations`].
     pub population: usize,
@@ -187,6 +206,7 @@ pub struct Interval {
 pub struct Intervals<'a> {
     of: &'a Stored,
     started_at: Duration,
+    length: Duration,
     reader: Reader<BufReader<File>>,
     log: PathBuf,
     /// That of the line before.
@@ -206,7 +226,7 @@ impl Intervals<'_> {
                     logged.tag
                 ))
             })?;
-            let index = seconds_between(self.started_at, logged.end);
+            let index = intervals_between(self.started_at, logged.end, self.length);
             if index < self.index {
                 return Err(self
                     .reader
@@ -232,7 +252,9 @@ impl Intervals<'_> {
     }
 }
 
-/// Whole seconds from one time to a later one, to the nearest; 0 when it is not later. The log's times are to the millisecond.
-fn seconds_between(from: Duration, to: Duration) -> u64 {
-    to.saturating_sub(from).saturating_add(Duration::from_millis(500)).as_secs()
+/// Whole intervals from one time to a later one, to the nearest; 0 when it is not later. The log's times are to the millisecond,
+/// and a start's.
+pub(super) fn intervals_between(from: Duration, to: Duration, length: Duration) -> u64 {
+    let nearest = to.saturating_sub(from).saturating_add(length / 2);
+    u64::try_from(nearest.as_nanos() / length.as_nanos().max(1)).unwrap_or(u64::MAX)
 }

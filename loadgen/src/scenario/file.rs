@@ -17,6 +17,7 @@ use super::{Event, PAYLOAD_BYTES, Population, Scenario};
 use crate::capacity::WORKERS_MAX;
 use crate::cli::{
     ArrivalArg, BUFFER_BYTES_MAX, DURATION_MAX, Linger, PAYLOAD_MAX, RATE_MAX, SocketArgs, Switch,
+    parse_interval,
 };
 use crate::outstanding::DEPTH_MAX;
 use crate::payload::Payload;
@@ -109,6 +110,8 @@ struct File {
     duration: Option<Duration>,
     #[serde(default, deserialize_with = "duration")]
     warmup: Option<Duration>,
+    #[serde(default, deserialize_with = "interval")]
+    interval: Option<Duration>,
     #[serde(default, deserialize_with = "duration")]
     timeout: Option<Duration>,
     seed: Option<u64>,
@@ -253,6 +256,7 @@ fn parse(text: &str, target: Option<&Target>) -> Result<Scenario, Wrong> {
     let set = |of: &mut Duration, value: Option<Duration>| *of = value.unwrap_or(*of);
     set(&mut scenario.duration, file.duration);
     set(&mut scenario.warmup, file.warmup);
+    set(&mut scenario.interval, file.interval);
     set(&mut scenario.timeout, file.timeout);
     set(&mut scenario.connect.timeout, file.connect.timeout);
     scenario.connect.rate = file.connect.rate.unwrap_or(scenario.connect.rate);
@@ -546,6 +550,10 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     some_duration(deserializer).map(Some)
 }
 
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    parse_interval(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
+}
+
 fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let rate = f64::deserialize(deserializer)?;
     if rate > 0.0 && rate <= RATE_MAX {
@@ -625,6 +633,20 @@ mod tests {
         let population = &scenario.populations[0];
         assert_eq!(population.arrivals, Arrivals::Poisson { rate: 5.0 });
         assert_eq!(population.payload, Payload::Fixed { bytes: 64 });
+    }
+
+    #[test]
+    fn an_interval_is_one_that_the_log_can_tell() {
+        let with = |interval: &str| {
+            parsed(&format!(
+                "target = \"127.0.0.1:7000\"\ninterval = \"{interval}\"\n[[population]]\nname = \"p\"\nconnections = 1"
+            ))
+        };
+        assert_eq!(with("20ms").unwrap().interval, Duration::from_millis(20));
+        for wrong in ["5ms", "10500us", "2m", "0s"] {
+            let why = with(wrong).unwrap_err();
+            assert!(why.starts_with("2: ") && why.contains("interval"), "{why}");
+        }
     }
 
     #[test]

@@ -42,8 +42,8 @@ impl Halves {
     }
 }
 
-/// Compares the halves of a run of `duration_s` by a figure of each second: when the second ended, and the figure.
-/// Seconds may be missing. `None` when one of the halves has fewer than [`BATCHES_MIN`] batches: a run under ten seconds, or
+/// Compares the halves of a run of `duration_s` by a figure of each interval: when the interval ended, and the figure.
+/// Intervals may be missing. `None` when one of the halves has fewer than [`BATCHES_MIN`] batches: a run under ten seconds, or
 /// one with gaps.
 #[expect(
     clippy::cast_possible_truncation,
@@ -56,7 +56,8 @@ pub fn compare(figures: &[(f64, f64)], duration_s: f64) -> Option<Halves> {
     let batch = half.div_ceil(BATCHES_MAX).max(1);
     let mut batches: [Vec<Vec<f64>>; 2] = [vec![Vec::new(); half / batch], vec![Vec::new(); half / batch]];
     for &(end_s, figure) in figures {
-        let second = end_s.round() as usize;
+        // Ends of intervals are multiples of their length, but for what a float makes of them.
+        let second = (end_s - 1e-6).ceil() as usize;
         // From both ends, so that what does not fill a batch is left out in the middle.
         let place = match second {
             1.. if second <= half => Some((0, (second - 1) / batch)),
@@ -102,6 +103,16 @@ mod tests {
         assert_eq!((halves.first.to_bits(), halves.second.to_bits()), (100f64.to_bits(), 150f64.to_bits()));
         assert!((halves.p - 2.0 / 252.0).abs() < 1e-12, "{halves:?}");
         assert!((halves.change() - 0.5).abs() < 1e-12 && !halves.are_alike());
+    }
+
+    #[test]
+    fn short_intervals_count_for_the_second_they_are_in() {
+        let run = |of: fn(u32) -> f64| -> Vec<(f64, f64)> {
+            (1u32..=500).map(|index| (f64::from(index) * 0.02, of(index.div_ceil(50)))).collect()
+        };
+        let halves = compare(&run(|second| if second <= 5 { 100.0 } else { 150.0 }), 10.0).unwrap();
+        assert_eq!((halves.first.to_bits(), halves.second.to_bits()), (100f64.to_bits(), 150f64.to_bits()));
+        assert!((halves.p - 2.0 / 252.0).abs() < 1e-12, "{halves:?}");
     }
 
     #[test]

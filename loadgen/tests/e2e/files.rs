@@ -56,6 +56,38 @@ fn the_interval_log_and_the_report_tell_the_same() {
 }
 
 #[test]
+fn intervals_are_as_long_as_they_were_asked_to_be() {
+    let server = FaultyServer::start(&STALL);
+    let loadgen = Loadgen::new();
+    let finished = loadgen.run(&server.address, "-r 1000 -c 10 -d 1s --warmup 250ms --interval 50ms");
+    let report = report(&loadgen, &finished);
+    let population = main_population(&report);
+    let rows = &report.series[0].rows;
+    // In an interval that was held up nothing needs to have been answered, but something was to be sent.
+    assert!(rows.len() >= 20, "{rows:?}");
+    for (row, index) in rows.iter().zip(1..) {
+        assert!((row.t_s - f64::from(index) * 0.05).abs() < 1e-9, "{rows:?}");
+    }
+    let in_rows: u64 = rows.iter().map(|row| row.completed).sum();
+    assert!(in_rows <= population.arrivals.completed, "{rows:?}");
+    let dir = loadgen.results().join("latest");
+    let log = read_interval_log(&dir.join("latency.hlog"));
+    assert_eq!(log["main.response"].len(), population.response.count);
+    let lines = fs::read_to_string(dir.join("latency.hlog")).unwrap();
+    let answered = rows.iter().filter(|row| row.completed > 0).count();
+    assert!(
+        lines.lines().filter(|line| line.starts_with("Tag=main.response,")).count() >= answered,
+        "{lines}"
+    );
+    // What was written is read in the same intervals.
+    let dir = dir.to_str().unwrap();
+    let merged = loadgen.invoke(&["merge", dir, "-o", "merged", "--json", "-"]);
+    let merged: Report = serde_json::from_str(&merged.stdout).unwrap();
+    let ends = |report: &Report| report.series[0].rows.iter().map(|row| row.t_s).collect::<Vec<_>>();
+    assert_eq!(ends(&merged), ends(&report));
+}
+
+#[test]
 fn latest_is_the_newest_run_and_no_run_overwrites_another() {
     let server = FaultyServer::start(&STALL);
     let loadgen = Loadgen::new();

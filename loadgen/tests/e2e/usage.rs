@@ -30,6 +30,14 @@ fn values_that_make_no_sense_are_told_with_what_would() {
     assert_told("run 127.0.0.1:1 -d 10parsecs", &["--duration", "250ms, 10s or 5m"]);
     assert_told("run 127.0.0.1:1 -d 0s", &["--duration", "longer than 0"]);
     assert_told("run 127.0.0.1:1 -d 2days", &["--duration", "longer than a day"]);
+    for interval in ["5ms", "2m", "10500us"] {
+        let args = format!("run 127.0.0.1:1 --interval {interval}");
+        assert_told(&args, &["--interval", "a whole number of milliseconds from 10ms to 1m"]);
+    }
+    assert_told(
+        "run 127.0.0.1:1 -d 1h --interval 10ms",
+        &["360000 intervals", "at most 100000", "--interval"],
+    );
     for rate in ["0", "nan", "inf", "1e99", "fast"] {
         assert_told(&format!("run 127.0.0.1:1 -r {rate}"), &["--rate", "a number above 0"]);
     }

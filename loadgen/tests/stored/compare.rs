@@ -6,7 +6,7 @@ use tidemark_loadgen::record::Recording;
 use tidemark_loadgen::report::compare::{self, Side};
 use tidemark_program::Exit;
 
-use crate::runs::{Made, STARTED_AT, answer};
+use crate::runs::{Made, SECOND, STARTED_AT, answer};
 
 fn sides(root: &Path, dirs: [&Path; 2]) -> [Side; 2] {
     dirs.map(|dir| {
@@ -40,8 +40,16 @@ fn what_cannot_be_compared_is_told() {
         (0..count).for_each(|_| answer(&mut second, 1_000_000));
         vec![Recording::new(), second]
     };
-    let a = Made { started_at: STARTED_AT, populations: vec![("main", second(3)), ("idle", second(0))] };
-    let b = Made { started_at: STARTED_AT, populations: vec![("main", second(0)), ("churn", second(1))] };
+    let a = Made {
+        started_at: STARTED_AT,
+        interval: SECOND,
+        populations: vec![("main", second(3)), ("idle", second(0))],
+    };
+    let b = Made {
+        started_at: STARTED_AT,
+        interval: SECOND,
+        populations: vec![("main", second(0)), ("churn", second(1))],
+    };
     let a = a.write(root.path());
     let b = b.write_changed(root.path(), |report| {
         let invalid: tidemark_loadgen::report::Report =

@@ -40,7 +40,7 @@ fn and(lines: &[&str], last: &str) -> Vec<String> {
     lines.iter().copied().chain([last]).map(str::to_owned).collect()
 }
 
-const COMPLETE: [Case; 22] = [
+const COMPLETE: [Case; 24] = [
     ("no such directory", |dir| fs::remove_dir_all(dir).unwrap()),
     ("a file", |dir| {
         fs::remove_dir_all(dir).unwrap();
@@ -65,6 +65,8 @@ const COMPLETE: [Case; 22] = [
     }),
     ("another version", |dir| report(dir, "\"schema_version\": 1", "\"schema_version\": 2")),
     ("a figure is negative", |dir| report(dir, "\"completed\": 4", "\"completed\": -4")),
+    ("intervals of no length", |dir| report(dir, "\"interval_s\": 1.0", "\"interval_s\": 0.0")),
+    ("intervals of a negative length", |dir| report(dir, "\"interval_s\": 1.0", "\"interval_s\": -1e300")),
     ("no time", |dir| report(dir, "\"started_at\": \"2026", "\"started_at\": \"soon")),
     ("a name that leads elsewhere", |dir| report(dir, "\"name\": \"main\"", "\"name\": \"../main\"")),
     ("no log", |dir| fs::remove_file(dir.join(LOG_NAME)).unwrap()),

@@ -10,7 +10,7 @@ use tidemark_loadgen::report::hlog::IntervalLog;
 use tidemark_loadgen::report::hlog::read::{Logged, Reader};
 
 use crate::decoder::Log;
-use crate::runs::{STARTED_AT, WARMUP, buckets};
+use crate::runs::{SECOND, STARTED_AT, WARMUP, buckets};
 
 const NAMES: [&str; 2] = ["active", "heart-beat"];
 
@@ -22,7 +22,8 @@ fn logged(values: &[(usize, usize, usize, u64)]) -> (String, Vec<[Recording; 2]>
     }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("latency.hlog");
-    let mut log = IntervalLog::create(&path, SystemTime::UNIX_EPOCH + STARTED_AT, WARMUP, "id").unwrap();
+    let mut log =
+        IntervalLog::create(&path, SystemTime::UNIX_EPOCH + STARTED_AT, WARMUP, SECOND, "id").unwrap();
     for (index, recordings) in intervals.iter().enumerate() {
         for (name, recording) in NAMES.iter().zip(recordings) {
             log.write_interval(index as u64, name, recording).unwrap();

@@ -13,7 +13,7 @@ use tidemark_loadgen::schedule::Arrivals;
 use tidemark_program::Exit;
 
 use crate::decoder::Log;
-use crate::runs::{Made, STARTED_AT, answer, buckets};
+use crate::runs::{Made, SECOND, STARTED_AT, answer, buckets};
 
 const WORKERS: usize = 8;
 const NAMES: [&str; 2] = ["active", "churn"];
@@ -32,6 +32,7 @@ proptest! {
             0..300,
         ),
         later_ms in prop::collection::vec(0u64..5000, WORKERS),
+        interval_ms in prop_oneof![Just(1000), Just(100), Just(20), Just(10)],
     ) {
         let root = tempfile::tempdir().unwrap();
         let mut whole = [Recording::new(), Recording::new()];
@@ -47,7 +48,7 @@ proptest! {
         }
         let dirs: Vec<PathBuf> = workers.into_iter().zip(later_ms).enumerate().map(|(worker, (of, later_ms))| {
             let populations = NAMES.into_iter().zip(of).collect();
-            let made = Made { started_at: STARTED_AT + Duration::from_millis(later_ms), populations };
+            let made = Made { started_at: STARTED_AT + Duration::from_millis(later_ms), interval: Duration::from_millis(interval_ms), populations };
             // Two of them may have recorded the same, and are two all the same.
             made.write_changed(&root.path().join(worker.to_string()), |report| report.run.argv.push(worker.to_string()))
         }).collect();
@@ -108,6 +109,24 @@ fn runs_one_after_the_other_are_a_longer_one() {
     let seconds: Vec<(f64, u64)> = report.series[0].rows.iter().map(|row| (row.t_s, row.completed)).collect();
     assert_eq!(seconds, [(1.0, 100), (61.0, 300)]);
     assert_eq!(report.verdict.warnings, part.verdict.warnings);
+}
+
+#[test]
+fn short_intervals_keep_their_places_on_the_time_line() {
+    let root = tempfile::tempdir().unwrap();
+    let short = |value_ns: u64, later_ms: u64| {
+        let interval = Duration::from_millis(20);
+        Made { interval, ..Made::of([value_ns; 10]).later(Duration::from_millis(later_ms)) }
+            .write(root.path())
+    };
+    let merged = merge(&[short(1000, 0), short(2000, 130)], &root.path().join("merged")).unwrap();
+    let rows: Vec<(f64, u64)> =
+        merged.report.series[0].rows.iter().map(|row| (row.t_s, row.response_max_ns)).collect();
+    // It began 6.5 intervals later, which is told as 7.
+    assert_eq!(rows, [(0.02, 1000), (0.16, 2000)]);
+    assert_eq!(merged.report.run.interval_s.to_bits(), 0.02_f64.to_bits());
+    let log = Log::decode(&fs::read_to_string(merged.dir.path.join(LOG_NAME)).unwrap());
+    assert_eq!(log.sum("main.response").values().sum::<u64>(), 20);
 }
 
 #[test]
@@ -192,16 +211,22 @@ fn what_does_not_belong_together_is_told_in_a_line() {
     let named = |name: &'static str| {
         let mut second = Recording::new();
         answer(&mut second, 1000);
-        Made { started_at: STARTED_AT, populations: vec![(name, vec![Recording::new(), second])] }
-            .write(root.path())
+        Made {
+            started_at: STARTED_AT,
+            interval: SECOND,
+            populations: vec![(name, vec![Recording::new(), second])],
+        }
+        .write(root.path())
     };
     let closed = Made::of([1000; 10]).write_changed(root.path(), |report| {
         report.populations[0].arrivals_planned = Arrivals::Closed;
     });
+    let short = Made { interval: Duration::from_millis(100), ..Made::of([1000; 10]) }.write(root.path());
     let link = root.path().join("link");
     std::os::unix::fs::symlink(&main, &link).unwrap();
     let output = root.path().join("merged");
-    let told: Vec<String> = [[main.clone(), named("idle")], [main.clone(), closed], [main, link]]
+    let pairs = [[main.clone(), named("idle")], [main.clone(), closed], [main.clone(), short], [main, link]];
+    let told: Vec<String> = pairs
         .iter()
         .map(|dirs| merge(dirs, &output).unwrap_err().replace(&*root.path().to_string_lossy(), "DIR"))
         .collect();

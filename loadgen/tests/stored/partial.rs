@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tidemark_loadgen::record::{Kind, Recording};
 use tidemark_loadgen::report::merge;
@@ -12,7 +13,7 @@ use tidemark_loadgen::report::{ArrivalCounts, Latency, Population, table};
 use tidemark_loadgen::verdict::Ended;
 use tidemark_program::Exit;
 
-use crate::runs::{Made, STARTED_AT, answer};
+use crate::runs::{Made, SECOND, STARTED_AT, answer};
 
 /// A run of two populations with three seconds, of which one arrival is never answered.
 fn three_seconds() -> Made {
@@ -26,7 +27,11 @@ fn three_seconds() -> Made {
     let mut active = vec![second(&[]), second(&[1000; 10]), second(&[2000; 10]), second(&[3000; 10])];
     active[1].account.scheduled += 1;
     let heartbeat = vec![second(&[]), second(&[]), second(&[5000]), second(&[6000])];
-    Made { started_at: STARTED_AT, populations: vec![("active", active), ("heartbeat", heartbeat)] }
+    Made {
+        started_at: STARTED_AT,
+        interval: SECOND,
+        populations: vec![("active", active), ("heartbeat", heartbeat)],
+    }
 }
 
 /// Leaves of a run what is there when it is killed after `whole` intervals, the ramp among them; the log has all of them.
@@ -106,6 +111,17 @@ fn what_was_whole_is_told_and_what_came_after_is_not() {
     assert_eq!(report.populations[0].arrivals.in_flight_at_end, 1);
     assert_eq!(report.series.iter().map(|series| series.rows.len()).collect::<Vec<_>>(), [2, 2]);
     insta::assert_snapshot!(table::render(report));
+}
+
+#[test]
+fn a_run_with_short_intervals_is_told_up_to_the_last_of_them() {
+    let root = tempfile::tempdir().unwrap();
+    let made = Made { interval: Duration::from_millis(100), ..three_seconds() };
+    let report = Stored::open(&cut_off(&made, root.path(), 3)).unwrap().report;
+    assert_eq!(report.run.measured_s.to_bits(), 0.2_f64.to_bits());
+    assert_eq!(report.populations[0].response.count, 20);
+    let text = &report.verdict.reasons[0].text;
+    assert!(text.starts_with("the run was cut off after 0.2 s of 60 s"), "{text}");
 }
 
 #[test]

@@ -12,12 +12,14 @@ use tidemark_loadgen::report::stored::LOG_NAME;
 use tidemark_loadgen::report::{ArrivalCounts, Latency, Population, Report, Series, SeriesRow};
 
 pub(crate) const WARMUP: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// When a run began, unless a test says otherwise; not on a whole second.
 pub(crate) const STARTED_AT: Duration = Duration::from_millis(1_767_323_045_250);
 
 /// One run: of each population its name and its intervals, the ramp first.
 pub(crate) struct Made {
     pub(crate) started_at: Duration,
+    pub(crate) interval: Duration,
     pub(crate) populations: Vec<(&'static str, Vec<Recording>)>,
 }
 
@@ -28,7 +30,11 @@ impl Made {
         for value_ns in responses_ns {
             answer(&mut second, value_ns);
         }
-        Self { started_at: STARTED_AT, populations: vec![("main", vec![Recording::new(), second])] }
+        Self {
+            started_at: STARTED_AT,
+            interval: SECOND,
+            populations: vec![("main", vec![Recording::new(), second])],
+        }
     }
 
     pub(crate) fn later(mut self, by: Duration) -> Self {
@@ -45,7 +51,9 @@ impl Made {
     pub(crate) fn write_changed(&self, root: &Path, change: impl FnOnce(&mut Report)) -> PathBuf {
         let started_at = SystemTime::UNIX_EPOCH + self.started_at;
         let dir = RunDir::create(root, started_at).unwrap();
-        let mut log = IntervalLog::create(&dir.path.join(LOG_NAME), started_at, WARMUP, &dir.id).unwrap();
+        let mut log =
+            IntervalLog::create(&dir.path.join(LOG_NAME), started_at, WARMUP, self.interval, &dir.id)
+                .unwrap();
         let intervals = self.populations.iter().map(|(_, intervals)| intervals.len()).max().unwrap();
         for index in 0..intervals {
             for (name, recordings) in &self.populations {
@@ -74,9 +82,11 @@ impl Made {
     }
 
     /// What is not made from the recordings is that of a run that was once.
-    fn report(&self, id: &str, seconds: usize) -> Report {
+    fn report(&self, id: &str, measured: usize) -> Report {
         let mut report = fixture();
-        let measured_s = seconds as f64;
+        let interval_s = self.interval.as_secs_f64();
+        let measured_s = measured as f64 * interval_s;
+        report.run.interval_s = interval_s;
         id.clone_into(&mut report.run.id);
         report.run.started_at =
             humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + self.started_at).to_string();
@@ -89,7 +99,7 @@ impl Made {
             populations.map(|((name, _), total)| population(name, &planned, total, measured_s)).collect();
         let rows = |intervals: &[Recording]| {
             let rows = intervals.iter().enumerate().skip(1);
-            rows.map(|(index, recording)| SeriesRow::new(index as f64, 10, recording)).collect()
+            rows.map(|(index, recording)| SeriesRow::new(index as f64 * interval_s, 10, recording)).collect()
         };
         let series = self.populations.iter();
         report.series = series
