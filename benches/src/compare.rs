@@ -201,6 +201,7 @@ impl Generator {
                     arrivals: Arrivals::Closed,
                     warmup: None,
                     duration: std::time::Duration::from_secs(args.seconds),
+                    interval: None,
                     cpu: Some(apart.client),
                     output: session.results.join("compare"),
                 };

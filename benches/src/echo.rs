@@ -43,6 +43,7 @@ pub fn run(session: &Session, args: &EchoArgs) -> Result<Exit, MeasureError> {
         arrivals: Arrivals::Poisson(scaled.rate),
         warmup: None,
         duration: args.duration,
+        interval: None,
         cpu: scaled.apart.map(|apart| apart.client),
         output: session.results.clone(),
     };

@@ -129,6 +129,7 @@ impl Bench<'_> {
             arrivals,
             warmup: None,
             duration: Duration::from_secs(self.args.seconds),
+            interval: None,
             cpu: Some(self.apart.client),
             output: self.session.results.join("generator"),
         }

@@ -54,6 +54,8 @@ pub struct Load {
     pub warmup: Option<Duration>,
     /// Length of the measured window.
     pub duration: Duration,
+    /// Length of an interval of its series; `None` leaves that to the load generator.
+    pub interval: Option<Duration>,
     /// The CPU to run on; `None` leaves that to the scheduler.
     pub cpu: Option<usize>,
     /// Where the run's files go.
@@ -81,6 +83,9 @@ impl Load {
         flag("--duration", duration(self.duration));
         if let Some(warmup) = self.warmup {
             flag("--warmup", duration(warmup));
+        }
+        if let Some(interval) = self.interval {
+            flag("--interval", duration(interval));
         }
         flag("--output", self.output.clone().into());
         match self.arrivals {
@@ -236,6 +241,7 @@ mod tests {
             arrivals: Arrivals::Constant(2000.0),
             warmup: Some(Duration::from_millis(300)),
             duration: Duration::from_millis(90_500),
+            interval: None,
             cpu: Some(1),
             output: "results/stall".into(),
         };

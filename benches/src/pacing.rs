@@ -128,6 +128,7 @@ pub fn run(session: &Session, args: &PacingArgs) -> Result<Exit, MeasureError> {
         arrivals: Arrivals::Poisson(args.rate),
         warmup: Some(WARMUP),
         duration: args.duration,
+        interval: None,
         cpu: Some(apart.client),
         output: session.results.join("pacing"),
     };

@@ -111,6 +111,7 @@ impl Bench<'_> {
             arrivals: Arrivals::Poisson(RATE),
             warmup: None,
             duration: self.args.duration,
+            interval: None,
             cpu: Some(self.apart.client),
             output: self.session.results.join("probe"),
         };

@@ -213,6 +213,7 @@ impl Bench<'_> {
             arrivals,
             warmup: None,
             duration: self.args.duration,
+            interval: None,
             cpu: self.apart.map(|apart| apart.client),
             output: self.session.results.join("stall"),
         }
@@ -367,6 +368,7 @@ mod tests {
             arrivals: Arrivals::Constant(2000.0),
             warmup: None,
             duration: Duration::from_secs(10),
+            interval: None,
             cpu: None,
             output: PathBuf::new(),
         };

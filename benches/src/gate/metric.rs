@@ -10,8 +10,8 @@ pub enum Metric {
     CpuPerEcho,
     /// CPU time of the server per HTTP `GET /health`, closed loop.
     CpuPerHttpRequest,
-    /// Median of the response time of raw echo, open loop: the lowest of several short loads, and with a server's CPU that is kept
-    /// awake, because both the machine's stalls and its wake-ups are none of the server's.
+    /// Median of the response time of raw echo, open loop: the lower quartile of those of many short windows, and with a server's
+    /// CPU that is kept awake, because both the machine's stalls and its wake-ups are none of the server's.
     ResponseP50,
     /// 99th percentile of the same.
     ResponseP99,
