@@ -51,7 +51,7 @@ class PhaseAnnotationBuilder(builder.AnnotationQuery):
 
 
 def quantiles(kind: str, names: typing.Iterable[str], legend: str) -> list[Query]:
-    """The exact percentiles of the last second, one query each. `legend` has `{}` where the percentile's name goes."""
+    """The exact percentiles of the last interval, one query each. `legend` has `{}` where the percentile's name goes."""
     return [
         Query(f'tidemark_loadgen_{kind}_interval_seconds{{{POPULATION}, quantile="{QUANTILES[name]}"}}', legend.format(name))
         for name in names
@@ -302,8 +302,8 @@ def latency(dashboard: builder.Dashboard) -> None:
         )
     )
     for kind, description in (
-        ("response", "Exact percentiles of each second, from the intended send time: what users would feel."),
-        ("service", "Exact percentiles of each second, from the actual send: what the target took, had nobody waited for it."),
+        ("response", "Exact percentiles of each interval, from the intended send time: what users would feel."),
+        ("service", "Exact percentiles of each interval, from the actual send: what the target took, had nobody waited for it."),
     ):
         dashboard.with_panel(
             graph(
@@ -329,7 +329,7 @@ def parts(dashboard: builder.Dashboard) -> None:
         dashboard.with_panel(
             graph(
                 title,
-                f"{description} Exact percentiles of each second.",
+                f"{description} Exact percentiles of each interval.",
                 "s",
                 quantiles(kind, ("p50", "p99", "max"), legend),
                 STEP,

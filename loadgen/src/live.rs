@@ -68,7 +68,7 @@ impl Live {
     /// One interval of the measurement, of `of_s`.
     pub fn interval(&self, row: &SeriesRow, interval_s: f64, of_s: f64) {
         // What still came in after the last interval is in the result.
-        if row.t_s >= of_s + interval_s {
+        if row.t_s - interval_s > of_s - 1e-6 {
             return;
         }
         #[expect(
@@ -77,9 +77,9 @@ impl Live {
             reason = "completions of a second"
         )]
         let completed_per_s = (row.completed as f64 / interval_s).round() as u64;
-        let decimals = if interval_s < 1.0 { 2 } else { 0 };
+        let decimals = if interval_s.fract() == 0.0 { 0 } else { 2 };
         let text = format!(
-            "{:>3.decimals$}/{of_s:.0} s  {:>9}/s  response p50 {:>7}  p99 {:>7}  max {:>7}  lag p99 {:>7}  errors {}",
+            "{:>3.decimals$}/{of_s} s  {:>9}/s  response p50 {:>7}  p99 {:>7}  max {:>7}  lag p99 {:>7}  errors {}",
             row.t_s,
             Count(completed_per_s),
             Ns(row.response_p50_ns),

@@ -523,7 +523,7 @@ fn stationary(facts: &Facts<'_>) -> Vec<Check> {
         ("stationary_p99", "p99", |row| row.response_p99_ns),
     ];
     let checks = figures.into_iter().filter_map(|(name, percentile, figure)| {
-        // A second in which nothing was answered has no percentile.
+        // An interval in which nothing was answered has no percentile.
         let answered = facts.rows.iter().filter(|row| row.response_max_ns > 0);
         let seconds: Vec<(f64, f64)> = answered.map(|row| (row.t_s, figure(row) as f64)).collect();
         let halves = stationarity::compare(&seconds, facts.measured_s)?;

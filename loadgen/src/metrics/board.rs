@@ -1,4 +1,4 @@
-//! The figures of a run as they stand: written by the collector once a second, read on a scrape.
+//! The figures of a run as they stand: written by the collector once an interval, read on a scrape.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ pub struct Board {
     plans: Vec<PopulationPlan>,
     open: Vec<Arc<AtomicU64>>,
     process: Process,
-    /// Held by the collector for well under a millisecond a second, and by a scrape while it copies the figures.
+    /// Held by the collector for well under a millisecond an interval, and by a scrape while it copies the figures.
     state: Mutex<State>,
 }
 

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_for_each_second_and_population() {
+    fn a_line_for_each_interval_and_population() {
         let row =
             |t_s, completed| SeriesRow { t_s, completed, response_p99_ns: 1_234_567, ..SeriesRow::default() };
         let series = [

@@ -64,7 +64,8 @@ impl IntervalLog {
         let (start, length) = match index.checked_sub(1) {
             None => (Duration::ZERO, self.warmup),
             Some(earlier) => {
-                let earlier = self.interval.saturating_mul(u32::try_from(earlier).unwrap_or(u32::MAX));
+                let interval_ns = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
+                let earlier = Duration::from_nanos(interval_ns.saturating_mul(earlier));
                 (self.warmup.saturating_add(earlier), self.interval)
             }
         };

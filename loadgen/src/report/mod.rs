@@ -309,7 +309,7 @@ pub struct Series {
     pub rows: Vec<SeriesRow>,
 }
 
-/// One second. Latencies are of what was done in it, also when it was intended earlier.
+/// One interval. Latencies are of what was done in it, also when it was intended earlier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the names are the documentation")]
