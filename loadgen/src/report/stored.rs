@@ -1,6 +1,6 @@
 //! A run read back from its directory, complete or cut off.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -175,18 +175,33 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Says what a directory without a report is instead, and what to give.
-fn why_no_results(path: &Path) -> &'static str {
+fn why_no_results(path: &Path) -> String {
     let has = |name: &str| path.join(name).exists();
     if !path.is_dir() {
-        "no such directory; give that of a run, such as results/latest"
+        "no such directory; give that of a run, such as results/latest".to_owned()
     } else if has("search.json") {
-        "the directory of a search, which is several runs; give one of those in it"
-    } else if has("latest") {
-        "the directory of several runs; give one of those in it, such as latest"
+        "the directory of a search, which is several runs; give one of those in it".to_owned()
+    } else if let Some(run) = newest_run_in(path) {
+        // A run that was killed is not `latest`.
+        format!("the directory of several runs; give one of those in it: the newest is {run:?}")
     } else {
         "neither report.json nor report.partial.jsonl is in it, so it is not the directory of a run, or of one that was ended \
          before it measured anything; give another, such as results/latest"
+            .to_owned()
     }
+}
+
+/// The name of the last run in a directory of several; ids begin with the time.
+fn newest_run_in(path: &Path) -> Option<String> {
+    let entries = path.read_dir().ok()?.filter_map(Result::ok);
+    let is_run = |entry: &DirEntry| {
+        let dir = entry.path();
+        // Links to runs, such as `latest`, are none.
+        entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && (dir.join(REPORT_NAME).exists() || dir.join(partial::FILE_NAME).exists())
+    };
+    let names = entries.filter(is_run).filter_map(|entry| entry.file_name().into_string().ok());
+    names.max()
 }
 
 /// What one line of the log says, in terms of the report.

@@ -51,7 +51,20 @@ const COMPLETE: [Case; 24] = [
         fs::create_dir(dir).unwrap();
     }),
     ("a search", |dir| fs::rename(dir.join(REPORT_NAME), dir.join("search.json")).unwrap()),
-    ("several runs", |dir| fs::rename(dir.join(REPORT_NAME), dir.join("latest")).unwrap()),
+    ("several runs", |dir| {
+        fs::rename(dir, dir.with_extension("run")).unwrap();
+        for id in ["20260102T030405Z", "20260102T030406Z", "20260102T030407Z"] {
+            fs::create_dir_all(dir.join(id)).unwrap();
+        }
+        fs::rename(
+            dir.with_extension("run").join(REPORT_NAME),
+            dir.join("20260102T030405Z").join(REPORT_NAME),
+        )
+        .unwrap();
+        // The second was killed, and the third ended before it had begun anything.
+        fs::write(dir.join("20260102T030406Z").join(partial::FILE_NAME), "").unwrap();
+        std::os::unix::fs::symlink("20260102T030405Z", dir.join("latest")).unwrap();
+    }),
     ("report.json is a directory", |dir| {
         fs::remove_file(dir.join(REPORT_NAME)).unwrap();
         fs::create_dir(dir.join(REPORT_NAME)).unwrap();
