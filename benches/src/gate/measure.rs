@@ -270,15 +270,24 @@ impl Bench<'_> {
             cpu: Some(self.apart.client),
             output: output.clone(),
         };
+        let said = self.scratch.join("load.stderr");
+        let stderr =
+            fs::File::create(&said).map_err(MeasureError::io(format!("write {}", said.display())))?;
         let mut command = Command::new(&self.loadgen);
-        command.env_clear();
+        command.env_clear().stderr(stderr);
         let mut running = load.start_as(command)?;
         let within = warmup + duration + LOAD_OVERTIME_MAX;
-        let status = running.wait(self.interrupt, Some(within))?.ok_or_else(|| MeasureError::Client {
-            program: Program::Loadgen.name().to_owned(),
-            why: format!("was not done after {} s", within.as_secs()),
+        let failed = |why: String| MeasureError::Client { program: Program::Loadgen.name().to_owned(), why };
+        let status = running
+            .wait(self.interrupt, Some(within))?
+            .ok_or_else(|| failed(format!("was not done after {} s", within.as_secs())))?;
+        let report = running.report(status).map_err(|error| match (error, first_line(&said)) {
+            // A head that is too old for this gate, most likely.
+            (MeasureError::NoReport { .. }, Some(line)) => {
+                failed(format!("gave no report ({status}); it is that of head, and said: {line}"))
+            }
+            (error, _) => error,
         })?;
-        let report = running.report(status)?;
         fs::remove_dir_all(&output).map_err(MeasureError::io(format!("remove {}", output.display())))?;
         Ok(report)
     }
@@ -294,6 +303,12 @@ fn copy_anew(program: &Path, directory: &Path) -> Result<PathBuf, MeasureError> 
         })
         .map_err(MeasureError::io(format!("copy {} to {}", program.display(), copy.display())));
     copied.map(|_| copy)
+}
+
+/// The first line of a file that has something in it.
+fn first_line(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
 /// A server that did not do what it should.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::programs::{Finished, build, gate, scripted_server};
+use crate::programs::{Finished, build, gate, program, scripted_server};
 
 fn run(base: &str, head: &str, output: &str) -> Finished {
     gate([
@@ -41,6 +41,18 @@ fn a_server_that_ends_at_once() {
     let line = "tidemark-gate: the warm-up, base: tidemark-server ended before it was ready (exit status: 7); \
                 it said: | no such port | goodbye";
     assert_fails(base.path().to_str().unwrap(), build().to_str().unwrap(), 4, line);
+}
+
+#[test]
+fn a_load_generator_that_does_not_know_what_it_is_asked() {
+    let head = tempfile::tempdir().unwrap();
+    fs::copy(build().join("tidemark-server"), head.path().join("tidemark-server")).unwrap();
+    program(
+        &head.path().join("tidemark-loadgen"),
+        "echo \"error: unexpected argument '--interval' found\" >&2; exit 2",
+    );
+    let line = "the warm-up, base: tidemark-loadgen: gave no report (exit status: 2); it is that of head, and said: error: unexpected argument";
+    assert_fails(build().to_str().unwrap(), head.path().to_str().unwrap(), 4, line);
 }
 
 #[test]

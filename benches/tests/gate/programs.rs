@@ -57,8 +57,12 @@ pub(crate) fn build() -> &'static Path {
 /// A build of which the server is a script.
 pub(crate) fn scripted_server(script: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let server = directory.path().join("tidemark-server");
-    fs::write(&server, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).unwrap();
+    program(&directory.path().join("tidemark-server"), script);
     directory
+}
+
+/// A program that is a script.
+pub(crate) fn program(path: &Path, script: &str) {
+    fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
