@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tidemark_program::Exit;
 
-use super::interval::{CONFIDENCE, Interval};
+use super::confidence::{CONFIDENCE, Interval};
 use super::read::ReadError;
 use super::stored::Stored;
 use super::table::{self, is_beyond_trust};

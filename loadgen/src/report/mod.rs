@@ -3,13 +3,13 @@
 //! Its shape is an interface: fields are added, and `schema_version` goes up when one changes its meaning or goes away.
 
 pub mod compare;
+pub mod confidence;
 pub mod csv;
 pub mod difference;
 pub mod files;
 pub mod handshakes;
 pub mod hgrm;
 pub mod hlog;
-pub mod interval;
 pub mod merge;
 pub mod partial;
 pub mod read;
