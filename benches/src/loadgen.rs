@@ -241,7 +241,7 @@ mod tests {
             arrivals: Arrivals::Constant(2000.0),
             warmup: Some(Duration::from_millis(300)),
             duration: Duration::from_millis(90_500),
-            interval: None,
+            interval: Some(Duration::from_millis(20)),
             cpu: Some(1),
             output: "results/stall".into(),
         };
@@ -257,6 +257,7 @@ mod tests {
         assert_eq!(args.load.output, load.output);
         assert_eq!(args.load.pin.map(|pin| pin.to_string()).as_deref(), Some("1"));
         assert_eq!(args.load.warmup, load.warmup);
+        assert_eq!(args.load.interval, load.interval);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tidemark_host::cpu::CpuSet;
 
 use crate::capacity::WORKERS_MAX;
 use crate::outstanding::DEPTH_MAX;
+use crate::scenario::is_interval;
 use crate::slo::Rule;
 use crate::target::Target;
 
@@ -138,7 +139,7 @@ pub struct SearchArgs {
 /// `report`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Of a run that was killed, or crashed, everything up to its last whole second is shown. Such a run is
+Of a run that was killed, or crashed, everything up to its last whole interval is shown. Such a run is
 INVALID.
 
 Exit codes: those of the run itself; 2 when the directory cannot be read.")]
@@ -431,23 +432,13 @@ fn parse_duration_or_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Workers wake, and the run so far is written down, at the end of each: shorter ones would be felt.
-const INTERVAL_MIN: Duration = Duration::from_millis(10);
-/// A run that is killed loses its last interval.
-const INTERVAL_MAX: Duration = Duration::from_secs(60);
-
-/// The length of an interval. The interval log tells times to the millisecond.
+/// The length of an interval.
 pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
     let interval = parse_duration(text)?;
     if is_interval(interval) {
         return Ok(interval);
     }
     Err("an interval is a whole number of milliseconds from 10ms to 1m".to_owned())
-}
-
-/// Whether an interval may be as long as this.
-pub(crate) fn is_interval(length: Duration) -> bool {
-    (INTERVAL_MIN..=INTERVAL_MAX).contains(&length) && length.subsec_nanos().is_multiple_of(1_000_000)
 }
 
 #[cfg(test)]

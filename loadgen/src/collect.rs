@@ -23,6 +23,8 @@ pub struct Collector {
     events: Vec<EventPlan>,
     duration_s: f64,
     interval_s: f64,
+    /// Intervals of the measured window.
+    measured: u64,
     log: IntervalLog,
     partial: partial::Writer,
     totals: Vec<Recording>,
@@ -60,6 +62,7 @@ impl Collector {
             events: plan.events.clone(),
             duration_s: plan.duration.as_secs_f64(),
             interval_s: plan.interval.as_secs_f64(),
+            measured: plan.intervals(),
             log: IntervalLog::create(
                 &dir.path.join(LOG_NAME),
                 started_at,
@@ -168,7 +171,10 @@ impl Collector {
             return Ok(None);
         }
         let row = SeriesRow::new(index as f64 * self.interval_s, open, recording);
-        live.interval(&row, self.interval_s, self.duration_s);
+        // What still came in after the last is in the result.
+        if index as u64 <= self.measured {
+            live.interval(&row, self.interval_s, self.duration_s);
+        }
         self.rows[population].push(row);
         Ok(Some(row))
     }

@@ -1,4 +1,4 @@
-//! What is shown while a run goes: a bar on a terminal, a line an interval elsewhere. Always on standard error, so that
+//! What is shown while a run goes: a bar on a terminal, a line a second elsewhere. Always on standard error, so that
 //! standard output holds the result alone.
 
 use std::io::{self, IsTerminal, Write};
@@ -67,8 +67,7 @@ impl Live {
 
     /// One interval of the measurement, of `of_s`.
     pub fn interval(&self, row: &SeriesRow, interval_s: f64, of_s: f64) {
-        // What still came in after the last interval is in the result.
-        if row.t_s - interval_s > of_s - 1e-6 {
+        if matches!(self, Self::Off) || !ends_a_second(row.t_s, interval_s) {
             return;
         }
         #[expect(
@@ -77,7 +76,7 @@ impl Live {
             reason = "completions of a second"
         )]
         let completed_per_s = (row.completed as f64 / interval_s).round() as u64;
-        let decimals = if interval_s.fract() == 0.0 { 0 } else { 2 };
+        let decimals = if interval_s > 1.0 && interval_s.fract() > 0.0 { 2 } else { 0 };
         let text = format!(
             "{:>3.decimals$}/{of_s} s  {:>9}/s  response p50 {:>7}  p99 {:>7}  max {:>7}  lag p99 {:>7}  errors {}",
             row.t_s,
@@ -113,9 +112,36 @@ impl Live {
     }
 }
 
+/// Whether an interval that ended then is the first to end in its second. Of shorter ones the others are not told: each line takes
+/// time from the generator's own CPU.
+fn ends_a_second(t_s: f64, interval_s: f64) -> bool {
+    // Ends of intervals are multiples of their length, but for what a float makes of them.
+    const ROUNDING_S: f64 = 1e-6;
+    (t_s + ROUNDING_S).floor() > (t_s - interval_s + ROUNDING_S).floor()
+}
+
 fn new_bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
     let style =
         ProgressStyle::with_template("{bar:20} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_told_once_a_second_however_short_the_intervals() {
+        let told = |interval_ms: u32, of: u32| {
+            let interval_s = f64::from(interval_ms) / 1e3;
+            let ends = (1..=of).map(|index| f64::from(index) * interval_s);
+            ends.filter(|&end_s| ends_a_second(end_s, interval_s)).count()
+        };
+        assert_eq!(told(10, 1_000), 10);
+        assert_eq!(told(15, 1_000), 15);
+        assert_eq!(told(100, 9), 0);
+        assert_eq!(told(1_000, 10), 10);
+        assert_eq!(told(1_500, 10), 10);
+    }
 }

@@ -23,7 +23,7 @@ use crate::verdict::Usage;
 /// How long the replies to the last requests are waited for; the request timeout where that is shorter.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Intervals of a run: those of a day at one second each, and of a quarter of an hour at ten milliseconds.
-const INTERVALS_MAX: u128 = 100_000;
+const INTERVALS_MAX: u64 = 100_000;
 /// How long the port of a connection that this end closed is not free again, seconds: the kernel's `TCP_TIMEWAIT_LEN`.
 const TIME_WAIT_S: f64 = 60.0;
 
@@ -259,7 +259,7 @@ impl Plan {
                 humantime::format_duration(scenario.duration)
             )));
         }
-        check_intervals(scenario.interval, scenario.duration)?;
+        check_intervals(scenario.duration, scenario.interval)?;
         let mut notes = Vec::new();
         let populations: Vec<PopulationPlan> = scenario
             .populations
@@ -301,6 +301,11 @@ impl Plan {
         })
     }
 
+    /// Intervals of the measured window, of which the last may be cut short.
+    pub fn intervals(&self) -> u64 {
+        intervals(self.duration, self.interval)
+    }
+
     /// The connections that are opened before the load begins.
     pub fn held_connections(&self) -> u64 {
         let held = self.populations.iter().filter(|population| population.requests_per_connection.is_none());
@@ -313,9 +318,13 @@ impl Plan {
     }
 }
 
+fn intervals(duration: Duration, interval: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(interval.as_nanos().max(1))).unwrap_or(u64::MAX)
+}
+
 /// A row of each interval is kept until the end, and is in the report.
-fn check_intervals(interval: Duration, duration: Duration) -> Result<(), PlanError> {
-    let count = duration.as_millis().div_ceil(interval.as_millis().max(1));
+fn check_intervals(duration: Duration, interval: Duration) -> Result<(), PlanError> {
+    let count = intervals(duration, interval);
     if count <= INTERVALS_MAX {
         return Ok(());
     }

@@ -21,6 +21,10 @@ const DURATION: Duration = Duration::from_secs(10);
 const WARMUP: Duration = Duration::from_secs(1);
 /// Of the series and the interval log.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+/// Workers wake, and the run so far is written down, at the end of each interval: that is to be rare beside requests.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// A run that is killed loses its last interval.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_RATE: f64 = 20_000.0;
@@ -240,6 +244,11 @@ impl Scenario {
     pub fn connections(&self) -> u64 {
         self.populations.iter().map(|population| u64::from(population.connections)).sum()
     }
+}
+
+/// Whether an interval may be as long as this. The interval log tells times to the millisecond.
+pub(crate) fn is_interval(length: Duration) -> bool {
+    (INTERVAL_MIN..=INTERVAL_MAX).contains(&length) && length.subsec_nanos().is_multiple_of(1_000_000)
 }
 
 /// The bytes of a request when only a number was given, or none.

@@ -31,8 +31,8 @@ pub struct Watch {
     rules: Vec<Rule>,
     planned_s: f64,
     interval_s: f64,
-    /// Intervals of the measured window.
-    measured: u128,
+    /// Those of the measured window.
+    measured: u64,
     before: Reading,
 }
 
@@ -42,14 +42,14 @@ impl Watch {
         let planned_s = plan.duration.as_secs_f64();
         let (plans, rules) = (plan.populations.clone(), plan.slo.clone());
         let interval_s = plan.interval.as_secs_f64();
-        let measured = plan.duration.as_nanos().div_ceil(plan.interval.as_nanos().max(1));
+        let measured = plan.intervals();
         Self { board, plans, rules, planned_s, interval_s, measured, before: Reading::take() }
     }
 
     /// Interval `index` of a population is whole. Interval 0 is the ramp and the warm-up.
     pub fn interval(&self, population: usize, index: usize, recording: &Recording) {
         // After the measured window an interval has only what came in late, or nothing at all.
-        let is_measured = index as u128 <= self.measured;
+        let is_measured = index as u64 <= self.measured;
         let is_shown = is_measured || !recording.histogram(Kind::Response).is_empty();
         self.board.add(population, recording, is_shown);
     }

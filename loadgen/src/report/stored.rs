@@ -11,8 +11,8 @@ use super::hlog::read::Reader;
 use super::read::{self, ReadError, UNCHANGED};
 use super::units::Count;
 use super::{Latency, Population, Report, SCHEMA_VERSION, partial};
-use crate::cli::is_interval;
 use crate::record::{Kind, Recording};
+use crate::scenario::is_interval;
 
 /// A day of a hundred populations has less.
 const REPORT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;

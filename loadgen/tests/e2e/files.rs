@@ -62,6 +62,7 @@ fn intervals_are_as_long_as_they_were_asked_to_be() {
     let finished = loadgen.run(&server.address, "-r 1000 -c 10 -d 1s --warmup 250ms --interval 50ms");
     let report = report(&loadgen, &finished);
     let population = main_population(&report);
+    assert_eq!(report.run.interval_s.to_bits(), 0.05_f64.to_bits());
     let rows = &report.series[0].rows;
     // An interval in which a machine that is held up did nothing at all is in no row.
     assert!(rows.len() > 2 && rows.is_sorted_by(|row, next| row.t_s < next.t_s), "{rows:?}");
@@ -69,6 +70,8 @@ fn intervals_are_as_long_as_they_were_asked_to_be() {
         let intervals = row.t_s / 0.05;
         assert!(row.t_s > 0.0 && (intervals - intervals.round()).abs() < 1e-6, "{rows:?}");
     }
+    // Longer ones would end at some of these, too.
+    assert!(rows.iter().any(|row| ((row.t_s / 0.05) % 2.0 - 1.0).abs() < 0.5), "{rows:?}");
     let in_rows: u64 = rows.iter().map(|row| row.completed).sum();
     assert!(in_rows <= population.arrivals.completed, "{rows:?}");
     let dir = loadgen.results().join("latest");
