@@ -12,7 +12,7 @@ from panels import DATASOURCE, Look, Query, figure, graph, heat
 
 UID = RUN_URL.removeprefix("/d/")
 
-# The load generator is read once a second, and its interval gauges change that often.
+# The load generator is read once a second, and its interval gauges change that often unless --interval says otherwise.
 STEP = "1s"
 
 GENERATOR = 'job=~"$job", instance=~"$instance"'

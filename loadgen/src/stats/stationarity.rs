@@ -44,7 +44,7 @@ impl Halves {
 
 /// Compares the halves of a run of `duration_s` by a figure of each interval: when the interval ended, and the figure.
 /// Intervals may be missing; shorter ones than a second count for the second that they are in, longer ones for the one that they end
-/// in. `None` when one of the halves has fewer than [`BATCHES_MIN`] batches: a run under ten seconds or ten intervals, or one with
+/// in. `None` when one of the halves has fewer than [`BATCHES_MIN`] batches: a run under ten seconds or intervals, or one with
 /// gaps.
 #[expect(
     clippy::cast_possible_truncation,
